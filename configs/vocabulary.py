@@ -1,0 +1,63 @@
+"""The words every floor shares: modes, sides, timeframes, symbols.
+
+Pure values; nothing here reads a file, a clock or the environment.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from enum import StrEnum
+
+
+class Mode(StrEnum):
+    """How a session is assembled. Only `desk/modes.py` may act on it."""
+
+    BACKTEST = "backtest"
+    PAPER = "paper"
+    LIVE = "live"
+
+
+class Side(StrEnum):
+    """Direction of an order or a fill."""
+
+    BUY = "buy"
+    SELL = "sell"
+
+    @property
+    def sign(self) -> int:
+        """+1 for a buy, -1 for a sell."""
+        return 1 if self is Side.BUY else -1
+
+
+class VenueName(StrEnum):
+    """Where market data comes from and orders go to."""
+
+    PRACTICE = "practice"
+    BINANCE = "binance"
+
+
+class Timeframe(StrEnum):
+    """Length of a bar, in the field's usual spelling."""
+
+    M1 = "1m"
+    M5 = "5m"
+    M15 = "15m"
+    M30 = "30m"
+    H1 = "1h"
+    H4 = "4h"
+    D1 = "1d"
+
+    @property
+    def milliseconds(self) -> int:
+        """Length of one bar in milliseconds."""
+        return int(self.value[:-1]) * {"m": 60_000, "h": 3_600_000, "d": 86_400_000}[self.value[-1]]
+
+    @property
+    def delta(self) -> timedelta:
+        """Length of one bar."""
+        return timedelta(milliseconds=self.milliseconds)
+
+    @property
+    def bars_per_year(self) -> float:
+        """Bars in a year of 365 days: crypto markets never close."""
+        return 365 * 86_400_000 / self.milliseconds
