@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from configs.section import Section
 from configs.vocabulary import Timeframe, VenueName
@@ -16,7 +16,7 @@ class PracticeSettings(Section):
     seed: int = Field(7, ge=0, description="seed of the synthetic market; same seed, same bars")
     symbols: tuple[str, ...] = Field(("BTC/USDT", "ETH/USDT", "SOL/USDT", "XRP/USDT"), min_length=1, description="symbols of the synthetic market")
     timeframe: Timeframe = Field(Timeframe.H1, description="bar length of the synthetic market")
-    start: datetime = Field(datetime(2023, 1, 1, tzinfo=UTC), description="first bar of the synthetic market, UTC")
+    start: AwareDatetime = Field(datetime(2023, 1, 1, tzinfo=UTC), description="first bar of the synthetic market, UTC")
     history_bars: int = Field(6000, ge=200, description="synthetic bars that lie in the past when the exchange opens")
     stream_bars: int = Field(4000, ge=1, description="synthetic bars that can still be streamed")
     stream_share: float = Field(0.05, gt=0, lt=0.5, description="share of recorded candles kept back to be streamed, fraction of bars")

@@ -3,17 +3,42 @@
 from __future__ import annotations
 
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from configs.learning import LearningSettings
+from configs.risk import RiskSettings
+from configs.trading import TradingSettings
 from data_contracts.dataset import DatasetRef
+from desk.instruments import Instrument
 
 
 class Value(BaseModel):
     """Frozen, closed, survives Prefect's JSON results unchanged."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class InstrumentRow(Value):
+    """A symbol's grid as the venue stated it, exact: decimals as text."""
+
+    symbol: str
+    base: str
+    quote: str
+    tick: str
+    lot: str
+    min_notional: str
+
+    def instrument(self) -> Instrument:
+        """The desk's value."""
+        return Instrument(self.symbol, self.base, self.quote, Decimal(self.tick), Decimal(self.lot), Decimal(self.min_notional))
+
+    @classmethod
+    def of(cls, instrument: Instrument) -> InstrumentRow:
+        """From the desk's value."""
+        return cls(**{name: str(getattr(instrument, name)) for name in cls.model_fields})
 
 
 class Market(Value):
@@ -27,6 +52,11 @@ class Market(Value):
     ends_at: datetime | None
     synthetic: bool
     description: str
+    instruments: tuple[InstrumentRow, ...]
+
+    def grid(self) -> dict[str, Instrument]:
+        """Instruments by symbol."""
+        return {row.symbol: row.instrument() for row in self.instruments}
 
 
 class Gap(Value):
@@ -68,8 +98,8 @@ class FoldFit(Value):
     best: dict[str, float | int]
     trials: int
     trial_scores: tuple[float, ...]
-    ic: float
-    linear_ic: float
+    ic: float | None
+    linear_ic: float | None
     collapsed: bool
     identity: str
 
@@ -86,6 +116,15 @@ class Backtested(Value):
     trials: int
 
 
+class Check(Value):
+    """One condition of the gate: what was found, what was needed."""
+
+    name: str
+    found: str
+    needed: str
+    passed: bool
+
+
 class Promoted(Value):
     """The gate's answer, and the registered version."""
 
@@ -95,7 +134,8 @@ class Promoted(Value):
     model_version: str
     run_id: str
     alias: str
-    holdout_spent_before: bool
+    champion: str | None
+    checks: tuple[Check, ...]
 
 
 class Window(Value):
@@ -112,3 +152,40 @@ class Window(Value):
     fees: float
     ended_because: str
     journal: Path
+
+
+class Rules(Value):
+    """Everything that decides how forecasts become orders."""
+
+    trading: TradingSettings
+    risk: RiskSettings
+    learning: LearningSettings
+    settings_hash: str
+
+
+class Research(Value):
+    """What research produced: admitted bars, features, one fit per fold; the last fold is the holdout's, the model that may trade."""
+
+    validated: Validated
+    features: Features
+    folds: tuple[FoldFit, ...]
+
+
+class Verdict(Value):
+    """What the evidence said and what paper did with it."""
+
+    tested: Backtested
+    promoted: Promoted
+    window: Window
+
+
+class Outcome(Value):
+    """What a pipeline run leaves to be read."""
+
+    report: Path
+    promoted: bool
+    reasons: tuple[str, ...]
+    model_version: str
+    paper_bars: int
+    paper_fills: int
+    resumed_from: datetime | None

@@ -1,0 +1,70 @@
+"""The kernel's loop, compiled when it is first wanted and kept on disk between processes.
+
+numba's own cache looks only at the file of the outermost function: a changed fee in `desk/costs.py` would leave the old cost in the
+kernel. So the cache lives in a folder named by a hash of every source that is compiled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from desk import costs, instruments
+from desk.backtest import loop
+from desk.execution import fills
+from desk.risk import guards
+from desk.strategy import sizing
+
+_COMPILED = {
+    instruments: ("lots_of", "ticks_of"),
+    costs: ("trade_cost_fraction", "fee"),
+    sizing: ("order_lots",),
+    guards: ("check", "drawdown_breached", "daily_loss_breached"),
+    fills: ("fill_lots", "fill_ticks", "ration"),
+    loop: ("has_bar", "mark", "remember", "decide", "judge", "settle", "execute", "exact_product", "add_to"),
+}
+
+
+@cache
+def play() -> Callable[..., None]:
+    """`loop.play` as machine code; releases the interpreter lock while it runs."""
+    import numba
+    from numba.extending import register_jitable
+
+    for module, names in _COMPILED.items():
+        for name in names:
+            register_jitable(error_model="numpy")(getattr(module, name))
+    with _cached_in(_cache_folder()) as kept:
+        compiled: Callable[..., None] = numba.njit(loop.play, cache=kept, nogil=True, error_model="numpy")
+    return compiled
+
+
+def _cache_folder() -> Path:
+    """Below $TRADEWIND_CACHE or ~/.cache/tradewind; named by the content of what is compiled."""
+    digest = hashlib.sha256("".join(inspect.getsource(module) for module in _COMPILED).encode()).hexdigest()
+    return Path(os.environ.get("TRADEWIND_CACHE") or Path.home() / ".cache" / "tradewind") / f"kernel-{digest[:16]}"
+
+
+@contextmanager
+def _cached_in(folder: Path) -> Iterator[bool]:
+    """Let numba keep what it compiles in `folder`; False where nothing can be written, and the kernel is compiled anew in every process."""
+    import numba
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        yield False
+        return
+    before = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = str(folder)
+    try:
+        yield os.access(folder, os.W_OK)
+    finally:
+        numba.config.CACHE_DIR = before

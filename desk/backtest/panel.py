@@ -1,0 +1,80 @@
+"""Bars as arrays [time, asset]: what the kernel reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from configs.vocabulary import Timeframe
+from desk.errors import ContractBroken
+
+_PRICES = ("open", "high", "low", "close", "volume")
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """Bars of one timeframe. `times` are open times (datetime64[us], UTC, ascending); the arrays are [time, asset], NaN where there is no bar.
+
+    Prices in quote, volume in base units. Without a `timeframe` a bar is as long as the smallest step between two rows.
+    """
+
+    times: NDArray[np.datetime64]
+    symbols: tuple[str, ...]
+    open: Floats
+    high: Floats
+    low: Floats
+    close: Floats
+    volume: Floats
+    timeframe: Timeframe | None = None
+
+    def __post_init__(self) -> None:
+        shape = (len(self.times), len(self.symbols))
+        found = {name: getattr(self, name).shape for name in _PRICES}
+        if set(found.values()) != {shape}:
+            raise ContractBroken(f"expected arrays [time, asset] of shape {shape}, found {found}: one row per time, one column per symbol")
+        if not shape[0] or not shape[1]:
+            raise ContractBroken("expected at least one bar, found none: check the span and the symbols asked for")
+        if (np.diff(self.times) <= np.timedelta64(0, "us")).any():
+            raise ContractBroken("expected ascending times, found a step back or a repeated one: sort and deduplicate the bars")
+
+    @classmethod
+    def from_frame(cls, bars: pl.DataFrame) -> Panel:
+        """From a bars frame of one timeframe, in any row order. Columns come out in symbol order."""
+        timeframes = bars["timeframe"].unique().to_list()
+        if len(timeframes) != 1:
+            raise ContractBroken(f"expected bars of exactly one timeframe, found {sorted(timeframes)}: filter the frame first")
+        times, symbols = bars["open_time"].unique().sort(), bars["symbol"].unique().sort()
+        row = times.search_sorted(bars["open_time"]).to_numpy()
+        column = symbols.search_sorted(bars["symbol"]).to_numpy()
+        cells = np.zeros((len(times), len(symbols)), dtype=np.int64)
+        np.add.at(cells, (row, column), 1)
+        if cells.max() > 1:
+            raise ContractBroken(f"expected one bar per symbol and open time, found {int((cells > 1).sum())} doubled: deduplicate the frame")
+        arrays = {}
+        for name in _PRICES:
+            arrays[name] = np.full(cells.shape, np.nan)
+            arrays[name][row, column] = bars[name].to_numpy()
+        return cls(times.dt.cast_time_unit("us").dt.replace_time_zone(None).to_numpy(), tuple(symbols.to_list()), **arrays, timeframe=Timeframe(timeframes[0]))
+
+    @property
+    def bar_length(self) -> np.timedelta64:
+        """Length of one bar."""
+        if self.timeframe is not None:
+            return np.timedelta64(self.timeframe.milliseconds, "ms").astype("timedelta64[us]")
+        if len(self.times) < 2:
+            raise ContractBroken("expected a timeframe or at least two rows to tell how long a bar is, found one row: name the timeframe")
+        return np.diff(self.times).min().astype("timedelta64[us]")
+
+    @property
+    def closed_at(self) -> NDArray[np.datetime64]:
+        """When each row may be known: datetime64[us], UTC [time]."""
+        return self.times.astype("datetime64[us]") + self.bar_length
+
+    @property
+    def bars_per_year(self) -> float:
+        """Rows in a year of 365 days."""
+        return float(np.timedelta64(365, "D") / self.bar_length)

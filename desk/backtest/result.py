@@ -1,0 +1,103 @@
+"""What a backtest leaves behind: one value, one folder, and the question whether two of them tell the same story."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from desk.errors import BadFile
+
+_UTC = pl.Datetime("us", "UTC")
+FILLS = pl.Schema(
+    {"time": _UTC, "symbol": pl.String, "side": pl.String, "lots": pl.Int64, "ticks": pl.Int64, "quantity": pl.Float64, "price": pl.Float64, "fee": pl.Float64}
+)
+REFUSALS = pl.Schema({"time": _UTC, "symbol": pl.String, "guard": pl.String, "reason": pl.String})
+
+# Two implementations may add the same numbers in another order; more than this is another story.
+_EQUITY_TOLERANCE = 1e-12
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """`times` are closes (datetime64[us], UTC [time]); equity in quote [time]; positions in base units [time, asset], both after that close.
+
+    A fill's time is the open it executed at, a refusal's the close it was decided at. `lots` and `ticks` are unsigned; quantity in base,
+    price and fee in quote. `assumptions` says under what this was computed.
+    """
+
+    times: NDArray[np.datetime64]
+    symbols: tuple[str, ...]
+    equity: NDArray[np.float64]
+    fills: pl.DataFrame
+    refusals: pl.DataFrame
+    positions: NDArray[np.float64]
+    measures: dict[str, float]
+    assumptions: dict[str, str]
+
+    def save(self, folder: Path) -> None:
+        """Write the bundle: parquet for arrays and frames, JSON for words and measures (nan as null)."""
+        folder.mkdir(parents=True, exist_ok=True)
+        time = pl.Series("time", self.times).dt.replace_time_zone("UTC")
+        pl.DataFrame([time, pl.Series("equity", self.equity)]).write_parquet(folder / "equity.parquet")
+        pl.DataFrame({symbol: self.positions[:, column] for column, symbol in enumerate(self.symbols)}).write_parquet(folder / "positions.parquet")
+        self.fills.write_parquet(folder / "fills.parquet")
+        self.refusals.write_parquet(folder / "refusals.parquet")
+        measures = {name: value if math.isfinite(value) else None for name, value in self.measures.items()}
+        words = json.dumps({"measures": measures, "assumptions": self.assumptions}, indent=1, allow_nan=False)
+        (folder / "result.json").write_text(words + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> Result:
+        """Read a bundle back. An infinite measure comes back as nan: JSON knows neither."""
+        try:
+            equity, positions = pl.read_parquet(folder / "equity.parquet"), pl.read_parquet(folder / "positions.parquet")
+            fills, refusals = pl.read_parquet(folder / "fills.parquet"), pl.read_parquet(folder / "refusals.parquet")
+            words = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError, pl.exceptions.PolarsError) as error:
+            raise BadFile(f"expected a backtest result in {folder}, found {error}: run the backtest again") from error
+        return cls(
+            times=equity["time"].dt.replace_time_zone(None).to_numpy(),
+            symbols=tuple(positions.columns),
+            equity=equity["equity"].to_numpy(),
+            fills=fills,
+            refusals=refusals,
+            positions=positions.to_numpy(),
+            measures={name: math.nan if value is None else value for name, value in words["measures"].items()},
+            assumptions=words["assumptions"],
+        )
+
+
+def first_difference(a: Result, b: Result) -> str | None:
+    """Where two results part, in words: marks, then fills (bar, symbol, side, lots, ticks), refusals, equity to 1e-12 relative. None: they do not."""
+    if not np.array_equal(a.times, b.times):
+        return f"marks differ: {len(a.times)} from {a.times[:1]} against {len(b.times)} from {b.times[:1]}"
+    fills = ("time", "symbol", "side", "lots", "ticks")
+    refusals = ("time", "symbol", "guard")
+    return _first_row("fill", a.fills.select(fills), b.fills.select(fills)) or _first_row(
+        "refusal", a.refusals.select(refusals), b.refusals.select(refusals)
+    ) or _first_mark(a, b)
+
+
+def _first_row(kind: str, a: pl.DataFrame, b: pl.DataFrame) -> str | None:
+    for number, (one, other) in enumerate(zip(a.iter_rows(), b.iter_rows(), strict=False)):
+        if one != other:
+            return f"{kind} {number} differs: {one} against {other}"
+    if len(a) != len(b):
+        longer = a if len(a) > len(b) else b
+        shorter = min(len(a), len(b))
+        return f"{len(a)} {kind}s against {len(b)}; the first without a twin is {longer.row(shorter)}"
+    return None
+
+
+def _first_mark(a: Result, b: Result) -> str | None:
+    apart = np.flatnonzero(~np.isclose(a.equity, b.equity, rtol=_EQUITY_TOLERANCE, atol=0.0, equal_nan=True))
+    if not len(apart):
+        return None
+    first = int(apart[0])
+    return f"equity differs at {a.times[first]}: {a.equity[first]!r} against {b.equity[first]!r}"

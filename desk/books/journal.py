@@ -1,0 +1,179 @@
+"""What the session writes down before it acts, and how it finds itself again after a crash.
+
+A typed face of `desk.chain`: one entry for the opening, one per step, one per batch of venue answers. Encoding is spelled out here:
+Decimal as text, times as ISO 8601, NaN as null.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from configs.vocabulary import Side
+from desk.books.portfolio import Portfolio
+from desk.chain import Chain, Entry
+from desk.errors import JournalBroken
+from desk.events import Approved, Fill, Order, Refused, Target
+from desk.instruments import Instrument
+
+OPENED, STEP, ANSWERS, SETTLED = "opened", "step", "answers", "settled"
+REJECTED = "rejected"
+
+
+@dataclass(frozen=True, slots=True)
+class RiskMarks:
+    """What the risk rules remember: equity peak, the UTC day and its first equity, and which latches are shut."""
+
+    peak: float
+    day: str
+    day_first: float
+    reducing: bool
+    day_reducing: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Everything decided at one close, complete before anything is sent. `exposures` and `closes` are the state after the step, by symbol."""
+
+    closed_at: datetime
+    bars_digest: str
+    fills: tuple[Fill, ...]
+    targets: tuple[Target, ...]
+    approved: tuple[Approved, ...]
+    refused: tuple[Refused, ...]
+    decision_hash: str
+    equity: float
+    marks: RiskMarks
+    exposures: dict[str, float]
+    closes: dict[str, float]
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """Where a session stands: nothing yet (`last` is None), or after its last recorded step, with the orders not proven dead."""
+
+    portfolio: Portfolio
+    last: Step | None
+    pending: tuple[Approved, ...]
+    steps: int
+
+
+class Journal:
+    """The session's book of record. Every entry carries the settings hash and the model's name."""
+
+    def __init__(self, chain: Chain, settings_hash: str) -> None:
+        self._chain = chain
+        self._settings = settings_hash
+
+    def record_opening(self, at: datetime, portfolio: Portfolio) -> Recovered:
+        """The account the session starts from; written once, before the first step."""
+        positions = {symbol: str(position) for symbol, position in portfolio.positions.items()}
+        self._append(at, OPENED, "", {"cash": str(portfolio.cash), "positions": positions})
+        return Recovered(portfolio, None, (), 0)
+
+    def record_step(self, step: Step) -> None:
+        """One whole step in one transaction; when this returns, the step may be acted upon."""
+        self._append(step.closed_at, STEP, step.model, _encode_step(step))
+
+    def record_answers(self, at: datetime, answers: Sequence[tuple[str, str, str]]) -> None:
+        """What the venue said: (order id, outcome, detail)."""
+        if answers:
+            self._append(at, ANSWERS, "", {"answers": [list(answer) for answer in answers]})
+
+    def record_settled(self, at: datetime, fills: Sequence[Fill]) -> None:
+        """Fills that were found while starting, between two steps."""
+        if fills:
+            self._append(at, SETTLED, "", {"fills": [_encode_fill(fill) for fill in fills]})
+
+    def steps(self) -> tuple[Step, ...]:
+        """Every step recorded, oldest first."""
+        return tuple(_decode_step(link.at, link.payload) for link in self._chain.entries(kind=STEP))
+
+    def recover(self, instruments: Mapping[str, Instrument]) -> Recovered | None:
+        """Fold the whole journal, verified first. None: nothing was ever opened."""
+        self._chain.verify()
+        portfolio: Portfolio | None = None
+        last: Step | None = None
+        rejected: set[str] = set()
+        steps = 0
+        for link in self._chain.entries():
+            if link.kind == OPENED:
+                positions = {symbol: Decimal(text) for symbol, text in link.payload["positions"].items()}
+                portfolio = Portfolio(instruments, Decimal(link.payload["cash"]), positions)
+            elif portfolio is None:
+                raise JournalBroken(f"expected the first entry of {self._chain.path} to be '{OPENED}', found '{link.kind}': restore a backup")
+            elif link.kind == STEP:
+                last, steps = _decode_step(link.at, link.payload), steps + 1
+                _book(portfolio, last.fills)
+            elif link.kind == ANSWERS:
+                rejected.update(order_id for order_id, outcome, _ in link.payload["answers"] if outcome == REJECTED)
+            elif link.kind == SETTLED:
+                _book(portfolio, [_decode_fill(row) for row in link.payload["fills"]])
+        if portfolio is None:
+            return None
+        pending = () if last is None else tuple(item for item in last.approved if item.order.order_id not in rejected)
+        return Recovered(portfolio, last, pending, steps)
+
+    def _append(self, at: datetime, kind: str, model: str, payload: dict[str, Any]) -> None:
+        self._chain.append([Entry(at, kind, {"settings": self._settings, "model": model, **payload})])
+
+
+def _book(portfolio: Portfolio, fills: Sequence[Fill]) -> None:
+    for fill in fills:
+        portfolio.apply(fill)
+
+
+def _encode_step(step: Step) -> dict[str, Any]:
+    marks = step.marks
+    return {
+        "bars": step.bars_digest,
+        "fills": [_encode_fill(fill) for fill in step.fills],
+        "targets": [[target.symbol, None if math.isnan(target.exposure) else target.exposure, target.hash] for target in step.targets],
+        "approved": [_encode_order(approved.order) for approved in step.approved],
+        "refused": [[_encode_order(refused.order), refused.guard, refused.reason] for refused in step.refused],
+        "decision": step.decision_hash,
+        "equity": step.equity,
+        "marks": [marks.peak, marks.day, marks.day_first, marks.reducing, marks.day_reducing],
+        "exposures": step.exposures,
+        "closes": step.closes,
+    }
+
+
+def _decode_step(at: datetime, row: Mapping[str, Any]) -> Step:
+    return Step(
+        closed_at=at,
+        bars_digest=row["bars"],
+        fills=tuple(_decode_fill(fill) for fill in row["fills"]),
+        targets=tuple(Target(symbol, at, math.nan if exposure is None else exposure, digest) for symbol, exposure, digest in row["targets"]),
+        approved=tuple(Approved(_decode_order(order)) for order in row["approved"]),
+        refused=tuple(Refused(_decode_order(order), guard, reason) for order, guard, reason in row["refused"]),
+        decision_hash=row["decision"],
+        equity=row["equity"],
+        marks=RiskMarks(*row["marks"]),
+        exposures=row["exposures"],
+        closes=row["closes"],
+        model=row["model"],
+    )
+
+
+def _encode_order(order: Order) -> list[str]:
+    return [order.order_id, order.symbol, order.side, str(order.quantity), order.decided_at.isoformat(), str(order.reference_price)]
+
+
+def _decode_order(row: Sequence[str]) -> Order:
+    return Order(row[0], row[1], Side(row[2]), Decimal(row[3]), datetime.fromisoformat(row[4]), Decimal(row[5]))
+
+
+def _encode_fill(fill: Fill) -> list[str]:
+    amounts = [str(fill.quantity), str(fill.price), str(fill.fee)]
+    return [fill.order_id, fill.trade_id, fill.symbol, fill.side, *amounts, fill.fee_asset, fill.at.isoformat()]
+
+
+def _decode_fill(row: Sequence[str]) -> Fill:
+    quantity, price, fee = (Decimal(text) for text in row[4:7])
+    return Fill(row[0], row[1], row[2], Side(row[3]), quantity, price, fee, row[7], datetime.fromisoformat(row[8]))

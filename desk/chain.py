@@ -1,0 +1,168 @@
+"""An append-only store in which every row carries the hash of the row before it.
+
+One SQLite file in WAL mode, one writer at a time. It serves the session journal and the trial ledger. It knows nothing of what it
+keeps: payloads are plain JSON values, times come from the caller.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from desk.errors import JournalBroken
+
+SCHEMA_VERSION = 1
+GENESIS = "0" * 64
+MEMORY = ":memory:"
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS schema_version (version INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS chain (
+    sequence INTEGER PRIMARY KEY, at TEXT NOT NULL, kind TEXT NOT NULL, payload TEXT NOT NULL, previous TEXT NOT NULL, hash TEXT NOT NULL
+);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Something to remember: when it was (aware UTC), what kind it is, and its JSON-able content."""
+
+    at: datetime
+    kind: str
+    payload: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """An entry as the chain keeps it. Sequences count from 1."""
+
+    sequence: int
+    at: datetime
+    kind: str
+    payload: dict[str, Any]
+    hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The end of a chain: how many entries, and the hash of the last one. Kept elsewhere, it shows a tail cut off."""
+
+    count: int
+    hash: str
+
+
+def canonical(value: object) -> str:
+    """JSON with one spelling per value: sorted keys, no spaces, no NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _hash(sequence: int, at: str, kind: str, payload: str, previous: str) -> str:
+    return hashlib.sha256(f"{previous}\n{sequence}\n{at}\n{kind}\n{payload}".encode()).hexdigest()
+
+
+class Chain:
+    """The store. With `sync` an append is on the disk when it returns (paper, live); without, a crash of the machine may cost the last ones."""
+
+    def __init__(self, path: Path | str, *, sync: bool) -> None:
+        self.path = path
+        self._lock = None if path == MEMORY else _take_lock(Path(path))
+        self._db = sqlite3.connect(path, isolation_level=None)
+        try:
+            self._prepare(sync)
+            self._head = self._last()
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Chain:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    @property
+    def head(self) -> Head:
+        """Count and hash of the last entry."""
+        return self._head
+
+    def append(self, entries: Sequence[Entry]) -> Head:
+        """Add all entries or none. Returns the new head."""
+        rows = []
+        previous, sequence = self._head.hash, self._head.count
+        for entry in entries:
+            sequence += 1
+            at, payload = entry.at.isoformat(), canonical(entry.payload)
+            digest = _hash(sequence, at, entry.kind, payload, previous)
+            rows.append((sequence, at, entry.kind, payload, previous, digest))
+            previous = digest
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.executemany("INSERT INTO chain VALUES (?, ?, ?, ?, ?, ?)", rows)
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise JournalBroken(f"expected to append {len(rows)} entries to {self.path}, found {error}: stop, then check disk and permissions") from error
+        self._head = Head(sequence, previous)
+        return self._head
+
+    def entries(self, after: int = 0, kind: str | None = None) -> Iterator[Link]:
+        """Every entry with a sequence above `after`, oldest first, of one kind or of all."""
+        query = "SELECT sequence, at, kind, payload, hash FROM chain WHERE sequence > ? AND (? IS NULL OR kind = ?) ORDER BY sequence"
+        for sequence, at, name, payload, digest in self._db.execute(query, (after, kind, kind)):
+            yield Link(sequence, datetime.fromisoformat(at), name, json.loads(payload), digest)
+
+    def verify(self) -> Head:
+        """Recompute every hash. Returns the head, or raises `JournalBroken` naming the first entry that does not fit."""
+        expected, previous = 0, GENESIS
+        for sequence, at, kind, payload, before, digest in self._db.execute("SELECT * FROM chain ORDER BY sequence"):
+            expected += 1
+            if sequence != expected or before != previous or digest != _hash(sequence, at, kind, payload, previous):
+                raise JournalBroken(f"expected entry {expected} to follow from the one before it, found a broken link in {self.path}: restore a backup")
+            previous = digest
+        return Head(expected, previous)
+
+    def close(self) -> None:
+        """Close the file and let the next writer in."""
+        self._db.close()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _prepare(self, sync: bool) -> None:
+        try:
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute(f"PRAGMA synchronous = {'FULL' if sync else 'NORMAL'}")
+            self._db.executescript(_SCHEMA)
+            row = self._db.execute("SELECT version FROM schema_version").fetchone()
+        except sqlite3.Error as error:
+            raise JournalBroken(f"expected a chain in {self.path}, found {error}: restore a backup or name another file") from error
+        if row is None:
+            self._db.execute("INSERT INTO schema_version VALUES (?)", (SCHEMA_VERSION,))
+        elif row[0] != SCHEMA_VERSION:
+            raise JournalBroken(f"expected schema version {SCHEMA_VERSION} in {self.path}, found {row[0]}: use the release that wrote it")
+
+    def _last(self) -> Head:
+        row = self._db.execute("SELECT sequence, hash FROM chain ORDER BY sequence DESC LIMIT 1").fetchone()
+        return Head(0, GENESIS) if row is None else Head(int(row[0]), str(row[1]))
+
+
+def _take_lock(path: Path) -> int:
+    """Lock a side file for as long as this process lives: the kernel releases it even after kill -9."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(handle)
+        raise JournalBroken(f"expected to be the only writer of {path}, found another process writing it: stop that one first") from error
+    return handle

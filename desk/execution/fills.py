@@ -1,0 +1,50 @@
+"""How much of an order fills, and at what price. Plain arithmetic: simulated venue and kernel share these very functions."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from desk.costs import trade_cost_fraction
+from desk.instruments import lots_of, ticks_of
+
+
+def fill_lots(order_lots: int, volume: float, lot: float, participation_cap: float) -> int:
+    """Lots of an order (unsigned) that a bar fills: at most the share `participation_cap` of its `volume` (base units). No volume, or NaN: 0."""
+    if not volume > 0:
+        return 0
+    return min(order_lots, lots_of(participation_cap * volume, lot))
+
+
+def fill_ticks(open_price: float, tick: float, sign: int, half_spread_bps: float, impact_bps: float, participation: float) -> int:
+    """Price in ticks of a fill at a bar's open (> 0, quote): worse by spread and impact, then rounded against us; `sign` +1 buys, -1 sells."""
+    raw = open_price * (1 + sign * trade_cost_fraction(half_spread_bps, impact_bps, participation))
+    return ticks_of(raw, tick, sign)
+
+
+def ration(wanted_lots: NDArray[np.int64], unit_costs: NDArray[np.float64], cash: float) -> NDArray[np.int64]:
+    """Lots granted to each buy, in symbol order, when together they may cost at most `cash` (quote).
+
+    `unit_costs`: quote per lot, fee included. Enough cash grants all. Otherwise each is cut in the same proportion to whole lots, and one
+    pass in order tops each up by what the rest of the cash allows. No cash, or NaN: nothing.
+    """
+    granted = wanted_lots.copy()
+    total = 0.0
+    for i in range(len(wanted_lots)):
+        total += wanted_lots[i] * unit_costs[i]
+    if total <= cash:
+        return granted
+    budget = cash if cash > 0 else 0.0
+    left = budget
+    for i in range(len(wanted_lots)):
+        granted[i] = math.floor(wanted_lots[i] * (budget / total))
+        left -= granted[i] * unit_costs[i]
+    for i in range(len(wanted_lots)):
+        missing = wanted_lots[i] - granted[i]
+        if missing > 0 and left >= unit_costs[i]:
+            extra = min(missing, math.floor(left / unit_costs[i]))
+            granted[i] += extra
+            left -= extra * unit_costs[i]
+    return granted

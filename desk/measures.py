@@ -1,0 +1,99 @@
+"""How well it went: one definition for kernel, session, promotion and reports.
+
+Returns are fractions per period, equity is in quote, both [time]. Undefined is nan, and so is anything computed from a NaN.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+def returns_of(equity: Floats) -> Floats:
+    """Simple returns between successive marks of `equity` [time]: one fewer than marks. nan after a mark of 0."""
+    before = equity[:-1]
+    return np.divide(equity[1:], before, out=np.full(len(before), np.nan), where=before != 0) - 1
+
+
+def sharpe(returns: Floats, periods_per_year: float) -> float:
+    """Annual mean over standard deviation (ddof 1) of `returns` [time]. nan for fewer than two or when they never vary. Sharpe 1994."""
+    if len(returns) < 2:
+        return math.nan
+    sd = _spread(returns)
+    return float(np.mean(returns) / sd * math.sqrt(periods_per_year)) if sd > 0 else math.nan
+
+
+def sortino(returns: Floats, periods_per_year: float) -> float:
+    """Annual mean over downside deviation (root mean square of the losses, target 0, all periods counted). nan without a loss. Sortino 1994."""
+    if len(returns) < 2:
+        return math.nan
+    losses = np.minimum(returns, 0.0)
+    downside = math.sqrt(float(np.mean(losses * losses)))
+    return float(np.mean(returns) / downside * math.sqrt(periods_per_year)) if downside > 0 else math.nan
+
+
+def max_drawdown(equity: Floats) -> float:
+    """Largest fall from a running peak of `equity` [time], a positive fraction of that peak. nan without marks. Above 1 when equity goes below 0."""
+    if not len(equity):
+        return math.nan
+    return float(np.max(1 - equity / np.maximum.accumulate(equity)))
+
+
+def calmar(returns: Floats, periods_per_year: float) -> float:
+    """Compound annual growth of `returns` [time] over their largest drawdown. nan without returns, without a drawdown, or after ruin. Young 1991."""
+    equity = np.concatenate([np.ones(1), np.cumprod(1 + returns)])
+    fall = max_drawdown(equity)
+    if not (fall > 0 and equity[-1] > 0):
+        return math.nan
+    # Capped: a few very good bars can annualise beyond what a float holds.
+    log_growth = min(periods_per_year / len(returns) * math.log(equity[-1]), math.log(np.finfo(np.float64).max))
+    return math.expm1(log_growth) / fall
+
+
+def value_at_risk(returns: Floats, level: float = 0.95) -> float:
+    """Loss that `returns` [time] exceed in a share 1 - level of periods: a positive fraction when it is a loss. Historical, interpolated. nan if empty."""
+    return -float(np.quantile(returns, 1 - level)) if len(returns) else math.nan
+
+
+def expected_shortfall(returns: Floats, level: float = 0.95) -> float:
+    """Mean loss in the worst share 1 - level of periods, a positive fraction when it is a loss. nan if empty. Rockafellar and Uryasev 2000.
+
+    The period that the share cuts through counts with the part that is inside, so the measure is coherent for any sample size.
+    """
+    if not len(returns):
+        return math.nan
+    share = (1 - level) * len(returns)
+    whole = min(int(math.floor(share + 1e-9)), len(returns) - 1)
+    worst = np.sort(np.partition(returns, whole)[: whole + 1])
+    part = max(share - whole, 0.0)
+    return -float((np.sum(worst[:whole]) + part * worst[whole]) / (whole + part)) if whole + part > 0 else -float(worst[0])
+
+
+def turnover(traded: float, equity: Floats, periods_per_year: float) -> float:
+    """Notional `traded` (quote, both sides) a year, in multiples of the mean of `equity` [time]. nan without marks or equity."""
+    if not len(equity) or not np.mean(equity) > 0:
+        return math.nan
+    return float(traded / np.mean(equity) * periods_per_year / len(equity))
+
+
+def hit_rate(returns: Floats) -> float:
+    """Share of the periods with a gain among those with a gain or a loss. nan when nothing moved."""
+    if np.isnan(returns).any():
+        return math.nan
+    gains, losses = int(np.count_nonzero(returns > 0)), int(np.count_nonzero(returns < 0))
+    return gains / (gains + losses) if gains + losses else math.nan
+
+
+def profit_factor(returns: Floats) -> float:
+    """Sum of gains over sum of losses. nan without a loss."""
+    losses = -float(np.sum(np.minimum(returns, 0.0)))
+    return float(np.sum(np.maximum(returns, 0.0))) / losses if losses > 0 else math.nan
+
+
+def _spread(values: Floats) -> float:
+    """Standard deviation, ddof 1; exactly 0 for values that are all equal, whatever their mean's rounding says."""
+    return 0.0 if (values == values[0]).all() else float(np.std(values, ddof=1))

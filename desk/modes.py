@@ -1,0 +1,129 @@
+"""The only place where backtest, paper and live differ: which feed meets which venue, and what must be proven first.
+
+|                | simulated venue | exchange venue    |
+| stored feed    | backtest        | cannot be built   |
+| streamed feed  | paper           | live              |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from configs.risk import RiskSettings
+from configs.trading import TradingSettings
+from desk.books.journal import Journal, Recovered, Step
+from desk.books.portfolio import Portfolio
+from desk.books.reconcile import ReconciledBook, reconcile
+from desk.chain import MEMORY, Chain
+from desk.clock import WallClock
+from desk.errors import PreflightFailed
+from desk.execution.exchange_venue import ExchangeVenue
+from desk.execution.manager import OrderManager
+from desk.execution.readiness import PreflightPassed, TradingScope
+from desk.execution.simulated_venue import SimulatedVenue
+from desk.execution.venue import Venue
+from desk.features.incremental import Stream
+from desk.features.recipe import Recipe
+from desk.instruments import Instrument
+from desk.market.feed import Feed
+from desk.market.stored_feed import StoredFeed
+from desk.market.streamed_feed import StreamedFeed
+from desk.security.arming import ArmedLease
+from desk.session import Parts, Session, SessionResult
+from desk.strategy.forecast import Forecaster
+from desk.strategy.policy import Policy
+
+OnStep = Callable[[Step], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What is the same in every mode. A rule needs a policy; a model also a recipe and a forecaster.
+
+    The session's id names its orders: the same id on the same journal is the same session, whenever it is started.
+    """
+
+    session_id: str
+    settings_hash: str
+    instruments: Mapping[str, Instrument]
+    policy: Policy
+    trading: TradingSettings
+    risk: RiskSettings
+    recipe: Recipe | None = None
+    forecaster: Forecaster | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Clearance:
+    """The four proofs that live trading asks for; none can be written down, each is made by a check."""
+
+    preflight: PreflightPassed
+    book: ReconciledBook
+    lease: ArmedLease
+    scope: TradingScope
+
+
+def backtest(feed: StoredFeed, setup: Setup, chain: Chain | None = None, on_step: OnStep | None = None) -> SessionResult:
+    """Replay stored bars against the simulated venue. Without a chain the journal is kept in memory."""
+    return _simulate(feed, setup, chain or Chain(MEMORY, sync=False), on_step)
+
+
+def paper(feed: StreamedFeed, setup: Setup, chain: Chain, on_step: OnStep | None = None) -> SessionResult:
+    """Trade streamed bars against the simulated venue, continuing where the journal ends."""
+    return _simulate(feed, setup, chain, on_step)
+
+
+def live(feed: StreamedFeed, setup: Setup, venue: ExchangeVenue, clearance: Clearance, chain: Chain, on_step: OnStep | None = None) -> SessionResult:
+    """Trade streamed bars on an exchange, cleared by four proofs, continuing where the journal ends."""
+    if not isinstance(feed, StreamedFeed):
+        raise PreflightFailed(f"expected a streamed feed, found {type(feed).__name__}: history must never reach a real venue")
+    if set(clearance.preflight.symbols) != set(setup.instruments):
+        raise PreflightFailed(f"expected a preflight of {sorted(setup.instruments)}, found one of {clearance.preflight.symbols}: run it again")
+    clearance.lease.check(WallClock().now())
+    return _run(feed, setup, venue, (Journal(chain, setup.settings_hash), clearance.book.recovered), on_step)
+
+
+def open_book(setup: Setup, venue: ExchangeVenue, chain: Chain, opened_at: datetime) -> ReconciledBook:
+    """Fold the journal, settle what was under way when it ended, and compare with the account. A new journal opens with the account as it is."""
+    journal = Journal(chain, setup.settings_hash)
+    recovered = journal.recover(setup.instruments)
+    if recovered is None:
+        portfolio = Portfolio.of_balances(setup.instruments, setup.trading.quote, venue.account().balances)
+        recovered = journal.record_opening(opened_at, portfolio)
+    if recovered.last is not None:
+        missing = OrderManager(venue, journal).missing(recovered.pending)
+        fills = [fill for fill in venue.executions() if recovered.portfolio.apply(fill)]
+        journal.record_settled(recovered.last.closed_at, fills)
+        recovered = replace(recovered, pending=missing)
+    account = venue.account()
+    return reconcile(recovered, account.balances, account.open_orders)
+
+
+def _simulate(feed: StoredFeed | StreamedFeed, setup: Setup, chain: Chain, on_step: OnStep | None) -> SessionResult:
+    journal = Journal(chain, setup.settings_hash)
+    recovered = journal.recover(setup.instruments)
+    if recovered is None:
+        recovered = journal.record_opening(feed.opened_at, Portfolio(setup.instruments, setup.trading.initial_cash))
+    venue = SimulatedVenue(setup.instruments, setup.trading.costs, recovered.portfolio.balances())
+    return _run(feed, setup, venue, (journal, recovered), on_step)
+
+
+def _run(feed: Feed, setup: Setup, venue: Venue, state: tuple[Journal, Recovered], on_step: OnStep | None) -> SessionResult:
+    journal, recovered = state
+    streams = {symbol: Stream(setup.recipe) for symbol in setup.instruments} if setup.recipe else {}
+    parts = Parts(
+        session_id=setup.session_id,
+        instruments=setup.instruments,
+        policy=setup.policy,
+        venue=venue,
+        journal=journal,
+        book=recovered,
+        trading=setup.trading,
+        risk=setup.risk,
+        streams=streams,
+        forecaster=setup.forecaster,
+        feature_warmup=setup.recipe.warmup_bars if setup.recipe else 0,
+    )
+    return Session(parts).run(feed, on_step)

@@ -1,0 +1,266 @@
+"""The trading loop, the same wherever it runs.
+
+Take an event; book what was executed; update features; ask for a forecast; set targets; size them; let risk approve or refuse; write it
+all down; send what was approved; write down the answers. It starts by recovering: a fresh start is a recovery from nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from configs.risk import RiskSettings
+from configs.trading import TradingSettings
+from desk.books.journal import Journal, Recovered, Step
+from desk.chain import canonical
+from desk.clock import EventClock
+from desk.errors import ContractBroken
+from desk.events import Approved, Bar, BarsClosed, Fill, Forecast, Order, Refused, Target
+from desk.execution.manager import OrderManager
+from desk.execution.order import order_of
+from desk.execution.venue import Venue
+from desk.instruments import Instrument
+from desk.market.feed import Feed
+from desk.risk.exposure import RiskDesk, marked
+from desk.strategy.forecast import Forecaster
+from desk.strategy.policy import Policy, View
+from desk.strategy.sizing import order_lots
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NO_FEATURES = np.zeros(0, dtype=np.float32)
+_FORECAST_DIGITS = 6  # batch and single forecasts differ below this; above it they must agree
+
+
+class FeatureStream(Protocol):
+    """One symbol's features, one closed bar at a time."""
+
+    def update(self, bar: Bar) -> NDArray[np.float32]:
+        """Feature row of this bar; NaN until warm."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a session is made of. `book` says where it stands; `streams` is empty for a rule without features, `forecaster` None without a model.
+
+    `feature_warmup` is the number of bars the streams need before their first finite row.
+    """
+
+    session_id: str
+    instruments: Mapping[str, Instrument]
+    policy: Policy
+    venue: Venue
+    journal: Journal
+    book: Recovered
+    trading: TradingSettings
+    risk: RiskSettings
+    streams: Mapping[str, FeatureStream] = field(default_factory=dict)
+    forecaster: Forecaster | None = None
+    feature_warmup: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SessionResult:
+    """What happened since this start: equity in the quote currency at every close, and everything decided."""
+
+    equity: tuple[tuple[datetime, float], ...]
+    fills: tuple[Fill, ...]
+    refusals: tuple[Refused, ...]
+    targets: tuple[Target, ...]
+    decision_hashes: tuple[str, ...]
+    bars: int
+
+    @property
+    def target_hashes(self) -> tuple[str, ...]:
+        """One per symbol and close, in the order they were decided."""
+        return tuple(target.hash for target in self.targets)
+
+
+class Session:
+    """One account, one policy, one venue. What differs between its uses is which parts it is given."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._portfolio = parts.book.portfolio
+        self._clock = EventClock()
+        self._manager = OrderManager(parts.venue, parts.journal)
+        self._risk = RiskDesk(parts.instruments, parts.risk)
+        self._share = parts.trading.gross_weight / len(parts.instruments)
+        self._grid = {symbol: (float(each.lot), float(each.min_notional)) for symbol, each in parts.instruments.items()}
+        lookback = parts.forecaster.lookback_bars if parts.forecaster else 1
+        self._warmup = max(parts.policy.warmup_bars, parts.feature_warmup + lookback)
+        self._closes = {symbol: _Trail(parts.policy.warmup_bars) for symbol in parts.instruments}
+        self._rows = {symbol: _Trail(lookback) for symbol in parts.streams}
+        last = parts.book.last
+        self._last_close: dict[str, float] = {}
+        self._exposures = dict.fromkeys(sorted(parts.instruments), 0.0) | (last.exposures if last else {})
+        self._marks = last.marks if last else None
+
+    def run(self, feed: Feed, on_step: Callable[[Step], None] | None = None) -> SessionResult:
+        """Recover, warm up, then trade every event until the feed's window ends."""
+        last_closed_at = self._recover(feed)
+        steps: list[Step] = []
+        for event in feed.events(last_closed_at):
+            steps.append(self._step(event))
+            if on_step is not None:
+                on_step(steps[-1])
+        return _result(steps)
+
+    def _recover(self, feed: Feed) -> datetime | None:
+        """Stand again where the journal ends: the same warm-up bars, the same state, every order accounted for."""
+        book = self._parts.book
+        last_closed_at = book.last.closed_at if book.last else None
+        # Reaching back to where the first start warmed up makes recursive features bit-equal to an uninterrupted run's.
+        for event in feed.history(self._warmup + book.steps, last_closed_at):
+            self._clock.advance(event.closed_at)
+            self._observe(event)
+        if book.last is not None:
+            self._last_close.update(book.last.closes)
+            self._manager.recover(book.pending, book.last.closed_at)
+        return last_closed_at
+
+    def _step(self, event: BarsClosed) -> Step:
+        """One close, from the news to the orders."""
+        self._clock.advance(event.closed_at)
+        fills = tuple(fill for fill in self._parts.venue.fills(event) if self._portfolio.apply(fill))
+        self._observe(event)
+        equity = self._portfolio.equity(self._last_close)
+        marks = self._marks = marked(self._marks, equity, event.closed_at, self._parts.risk)
+        targets = self._decide(event)
+        approved, refused = self._risk.judge(self._size(targets, equity), self._portfolio.lots, self._last_close, equity, marks)
+        forecaster = self._parts.forecaster
+        bars_digest = hashlib.sha256(b"".join(map(_bar_bytes, event.bars))).hexdigest()
+        step = Step(
+            closed_at=event.closed_at,
+            bars_digest=bars_digest,
+            fills=fills,
+            targets=targets,
+            approved=approved,
+            refused=refused,
+            decision_hash=_decision_hash(targets, f"{bars_digest}|{self._portfolio.cash}|{self._portfolio.positions}|{marks}", approved, refused),
+            equity=equity,
+            marks=marks,
+            exposures=dict(self._exposures),
+            closes=dict(self._last_close),
+            model=forecaster.name_at(event.closed_at) if forecaster else "",
+        )
+        self._parts.journal.record_step(step)
+        self._manager.send(approved, event.closed_at)
+        return step
+
+    def _observe(self, event: BarsClosed) -> None:
+        for bar in event.bars:
+            if bar.symbol not in self._closes:
+                known = ", ".join(self._closes)
+                raise ContractBroken(f"expected bars of {known}, found one of {bar.symbol} closed at {event.closed_at}: add its instrument or drop it")
+            self._last_close[bar.symbol] = bar.close
+            self._closes[bar.symbol].push(np.float64(bar.close))
+            if bar.symbol in self._rows:
+                self._rows[bar.symbol].push(self._parts.streams[bar.symbol].update(bar))
+
+    def _decide(self, event: BarsClosed) -> tuple[Target, ...]:
+        """A target for every symbol with a bar and enough closes."""
+        return tuple(self._target(bar) for bar in event.bars if self._closes[bar.symbol].full)
+
+    def _target(self, bar: Bar) -> Target:
+        features, forecast = self._opinion(bar)
+        previous = self._exposures[bar.symbol]
+        view = View(bar.symbol, bar.closed_at, self._closes[bar.symbol].window(), features, forecast, previous)
+        exposure = float(self._parts.policy.target(view))
+        if abs(exposure) > 1:
+            raise ContractBroken(f"expected an exposure in [-1, 1], found {exposure} for {bar.symbol} at {bar.closed_at}: correct the policy")
+        if not math.isnan(exposure):
+            self._exposures[bar.symbol] = exposure
+        return Target(bar.symbol, bar.closed_at, exposure, _target_hash(bar, features, forecast, (previous, exposure)))
+
+    def _opinion(self, bar: Bar) -> tuple[NDArray[np.float32], Forecast | None]:
+        """Current feature row, and the forecast when the whole window behind it is finite."""
+        rows = self._rows.get(bar.symbol)
+        if rows is None:
+            return _NO_FEATURES, None
+        window = rows.window()
+        forecaster = self._parts.forecaster
+        if forecaster is None or not rows.full or not np.isfinite(window).all():
+            return window[-1], None
+        mean, sd = forecaster.forecast(bar.symbol, bar.closed_at, window)
+        rounded = round(float(mean), _FORECAST_DIGITS), round(float(sd), _FORECAST_DIGITS)
+        return window[-1], Forecast(bar.symbol, bar.closed_at, *rounded, forecaster.name_at(bar.closed_at))
+
+    def _size(self, targets: tuple[Target, ...], equity: float) -> list[tuple[Order, int]]:
+        """Orders that lead to the targets, with their signed lots; sells first, each in symbol order."""
+        parts, orders = self._parts, []
+        for target in targets:
+            if math.isnan(target.exposure):
+                continue
+            symbol, close = target.symbol, self._last_close[target.symbol]
+            lot, min_notional = self._grid[symbol]
+            weight = target.exposure * self._share
+            lots = order_lots(weight, self._portfolio.lots[symbol], equity, close, lot, min_notional, parts.trading.rebalance_band)
+            if lots:
+                orders.append((order_of(parts.session_id, parts.instruments[symbol], target.closed_at, lots, close), lots))
+        return sorted(orders, key=lambda item: item[1] > 0)
+
+
+class _Trail:
+    """The last `length` rows pushed, oldest first, as one contiguous array."""
+
+    def __init__(self, length: int) -> None:
+        self._length = max(length, 1)
+        self._end = 0
+        self._buffer: NDArray[Any] | None = None
+
+    @property
+    def full(self) -> bool:
+        """Whether `length` rows were pushed."""
+        return self._end >= self._length
+
+    def push(self, row: NDArray[Any] | np.float64) -> None:
+        """Add the newest row."""
+        if self._buffer is None:
+            self._buffer = np.empty((4 * self._length, *row.shape), dtype=row.dtype)
+        if self._end == len(self._buffer):
+            self._end = self._length - 1
+            self._buffer[: self._end] = self._buffer[len(self._buffer) - self._end :]
+        self._buffer[self._end] = row
+        self._end += 1
+
+    def window(self) -> NDArray[Any]:
+        """The last `length` rows (fewer before that many were pushed), the caller's to keep."""
+        assert self._buffer is not None
+        return self._buffer[max(self._end - self._length, 0) : self._end].copy()
+
+
+def _bar_bytes(bar: Bar) -> bytes:
+    numbers = struct.pack(">d5d", (bar.open_time - _EPOCH).total_seconds(), bar.open, bar.high, bar.low, bar.close, bar.volume)
+    return f"{bar.symbol}|{bar.timeframe.value}|".encode() + numbers
+
+
+def _target_hash(bar: Bar, features: NDArray[np.float32], forecast: Forecast | None, exposures: tuple[float, float]) -> str:
+    """What the decision depended on and what it was, never the book: equal wherever the same bars are seen."""
+    opinion = (forecast.mean, forecast.sd) if forecast else (math.nan, math.nan)
+    return hashlib.sha256(_bar_bytes(bar) + features.tobytes() + struct.pack(">4d", *opinion, *exposures)).hexdigest()
+
+
+def _decision_hash(targets: tuple[Target, ...], state: str, approved: tuple[Approved, ...], refused: tuple[Refused, ...]) -> str:
+    """The targets, the state they met (bars, book, risk marks), and the orders that came of it."""
+    orders = [f"{item.order.order_id} {item.order.quantity}" for item in approved]
+    refusals = [f"{item.order.order_id} {item.order.quantity} {item.guard}" for item in refused]
+    return hashlib.sha256(canonical([[target.hash for target in targets], state, orders, refusals]).encode()).hexdigest()
+
+
+def _result(steps: list[Step]) -> SessionResult:
+    return SessionResult(
+        equity=tuple((step.closed_at, step.equity) for step in steps),
+        fills=tuple(fill for step in steps for fill in step.fills),
+        refusals=tuple(refusal for step in steps for refusal in step.refused),
+        targets=tuple(target for step in steps for target in step.targets),
+        decision_hashes=tuple(step.decision_hash for step in steps),
+        bars=len(steps),
+    )

@@ -1,0 +1,152 @@
+"""The console script `tradewind`. Imports lazily: `doctor` and `--help` need none of the heavy libraries.
+
+Exit codes: 0 done, 1 a check found something missing, 2 a clear refusal (bad input, bad settings, a broken contract), 3 anything unexpected.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+if __name__ != "__main__" and len(sys.argv) > 1 and sys.argv[1] == "doctor":  # a broken environment must still be able to say what is broken
+    from flows.doctor import main as _doctor
+
+    raise SystemExit(_doctor())
+
+import typer
+
+if TYPE_CHECKING:
+    from configs.settings import Settings
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Tradewind: ingest, validate, learn, backtest, promote, trade.")
+config = typer.Typer(no_args_is_help=True, help="Look at the settings.")
+app.add_typer(config, name="config")
+
+Profile = Annotated[str, typer.Option(help="settings profile: demo, backtest, paper, live")]
+
+
+@app.command()
+def run(
+    profile: Profile = "demo",
+    candles: Annotated[list[str] | None, typer.Option(help="your own candle files, served by the practice exchange; repeatable, globs allowed")] = None,
+) -> None:
+    """Run the whole pipeline once: ingest to report."""
+    from flows.console import run_pipeline
+
+    run_pipeline(_settings(profile), profile, tuple(candles or ()))
+
+
+@app.command()
+def up(profile: Profile = "demo") -> None:
+    """Start Prefect, a worker and MLflow on loopback and deploy everything in prefect.yaml."""
+    from tasks.services import up as start
+
+    for line in start(_settings(profile).operations):
+        print(line)
+
+
+@app.command()
+def down(profile: Profile = "demo") -> None:
+    """Stop what `up` started, nothing else."""
+    from tasks.services import down as stop
+
+    for line in stop(_settings(profile).operations):
+        print(line)
+
+
+@app.command()
+def doctor() -> None:
+    """Say what is missing and the command that mends it."""
+    from flows.doctor import main as diagnose
+
+    raise SystemExit(diagnose())
+
+
+@app.command("practice-exchange", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def practice_exchange(
+    context: typer.Context,
+    candles: Annotated[list[str] | None, typer.Option(help="candle files to serve; none: the seeded synthetic market")] = None,
+) -> None:
+    """Serve an exchange on loopback that speaks Binance's wire; prints one JSON line and stays until stopped."""
+    from tasks.market import canonical_candles
+    from tasks.services import serve_exchange
+
+    files = canonical_candles(tuple(candles or ()), _settings("demo").operations.var)
+    raise SystemExit(serve_exchange(files, context.args))
+
+
+@app.command("validate-data")
+def validate_data(files: list[str], as_json: Annotated[bool, typer.Option("--json", help="one JSON line a file")] = False) -> None:
+    """Check candle files against the bars contract; changes nothing."""
+    from tasks.market import check_candles
+
+    verdicts = [check_candles(path) for path in files]
+    for verdict in verdicts:
+        print(json.dumps(verdict) if as_json else f"{'ok ' if verdict['ok'] else 'BAD'} {verdict['file']}: {verdict['message']}")
+    raise SystemExit(0 if all(verdict["ok"] for verdict in verdicts) else 2)
+
+
+@config.command("validate")
+def config_validate(profile: Profile = "demo") -> None:
+    """Read the settings as a run would; print their hash."""
+    settings = _settings(profile)
+    print(f"{profile}: valid, settings {settings.short_hash}")
+
+
+def _settings(profile: str) -> Settings:
+    from configs.settings import load
+
+    return load(profile)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the console; named refusals become one clear line on stderr."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    from configs.settings import SettingsError
+
+    try:
+        app(args=list(arguments) if arguments is not None else None, standalone_mode=False)
+    except SettingsError as error:
+        return _refuse(error)
+    except typer.Exit as leaving:
+        return leaving.exit_code
+    except typer.Abort:
+        return 130
+    except SystemExit as leaving:
+        return int(leaving.code or 0)
+    except Exception as error:
+        if refusal := _named(error):
+            return _refuse(refusal)
+        raise
+    return 0
+
+
+# Telemetry off and deterministic engines, before any of the libraries is imported.
+QUIET = {
+    "DO_NOT_TRACK": "true",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "GX_ANALYTICS_ENABLED": "false",
+    "POLARS_ENGINE_AFFINITY": "in-memory",
+}
+
+
+def _named(error: BaseException | None) -> Exception | None:
+    """The desk's own error behind an exception, if there is one."""
+    from tasks.refusals import named
+
+    return named(error)
+
+
+def _refuse(error: Exception) -> int:
+    print(f"tradewind: {error}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,59 @@
+"""What every flow does first: read the settings, start the log, open the market. And how it shows its progress."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ParamSpec, TypeVar
+
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.context import FlowRunContext
+
+from configs.settings import Settings, load
+from tasks.observe import start_logging, step_done, step_started
+from tasks.retrospect import approved_search
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def begin(profile: str, overrides: dict[str, Any] | None = None) -> Settings:
+    """Settings of this run, with the log bound to its run, flow and settings ids."""
+    settings = read_settings(profile, overrides)
+    context = FlowRunContext.get()
+    flow = context.flow.name if context and context.flow else "console"
+    run_id = str(context.flow_run.id) if context and context.flow_run else "none"
+    start_logging(settings.operations, run_id=run_id, flow=flow, settings=settings.short_hash, mode=str(settings.mode))
+    return settings
+
+
+def read_settings(profile: str, overrides: dict[str, Any] | None = None) -> Settings:
+    """The profile, under the search that the last retrospective approved, if there is one."""
+    approved = approved_search(load(profile).operations)
+    return load(profile, overrides=overrides, extra_files=[approved] if approved.exists() else [])
+
+
+@dataclass
+class Progress:
+    """Counts the steps of a flow: one line on the terminal, one progress artifact in Prefect's UI."""
+
+    steps: int
+    name: str
+    done: int = 0
+    artifact: Any = field(default=None, repr=False)
+
+    def step(self, title: str, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run one step and advance."""
+        self.artifact = self.artifact or create_progress_artifact(progress=0.0, key=self.name, description=f"{self.name}: {self.steps} steps")
+        step_started(title, self.done, self.steps)
+        result = call(*args, **kwargs)
+        self.done += 1
+        update_progress_artifact(artifact_id=self.artifact, progress=100.0 * self.done / self.steps)
+        step_done(title, self.done, self.steps)
+        return result
+
+
+def candle_paths(candles: Sequence[str] | None) -> tuple[str, ...]:
+    """Absolute candle patterns: a worker may run a flow from another folder."""
+    return tuple(os.path.abspath(pattern) for pattern in candles or ())

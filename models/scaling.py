@@ -1,0 +1,41 @@
+"""Features in training sds: measured once on the training rows, then frozen into the model. Nothing here needs torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from desk.errors import ContractBroken
+
+if TYPE_CHECKING:
+    from models.windows import Table
+
+# scaled features beyond five training sds carry no more information than five
+CLIP_SDS = 5.0
+# a feature whose sd is below this share of its size is constant up to float32 rounding
+CONSTANT_SHARE = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Scaler:
+    """Mean and sd of each feature over the rows it was fitted on, float32 [feature]."""
+
+    mean: NDArray[np.float32]
+    sd: NDArray[np.float32]
+
+    @classmethod
+    def fit(cls, table: Table, rows: NDArray[np.int64]) -> Scaler:
+        """Measure the training rows only. A constant feature gets sd 1 and so becomes 0."""
+        seen = table.features[rows][table.whole()[rows]].astype(np.float64)
+        if not len(seen):
+            raise ContractBroken(f"scaling needs rows with every feature finite; found none in {len(rows)} training rows; use a longer history")
+        mean, sd = seen.mean(axis=0), seen.std(axis=0)
+        constant = sd <= CONSTANT_SHARE * np.maximum(np.abs(mean), CONSTANT_SHARE)
+        return cls(mean.astype(np.float32), np.where(constant, 1.0, sd).astype(np.float32))
+
+    def scale(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Features [..., feature] in training sds around the training mean, clipped to +-5. NaN stays NaN."""
+        return np.clip((features - self.mean) / self.sd, -CLIP_SDS, CLIP_SDS)

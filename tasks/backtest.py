@@ -1,0 +1,131 @@
+"""The stitched out-of-sample backtest: every fold's model answers for its own span, the session trades, the kernel checks it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from configs.operations import OperationsSettings
+from configs.vocabulary import Timeframe
+from desk.backtest.kernel import simulate
+from desk.backtest.panel import Panel
+from desk.backtest.result import Result
+from desk.errors import BookMismatch
+from desk.market.stored_feed import StoredFeed
+from desk.modes import backtest
+from desk.session import SessionResult
+from tasks.assembly import setup_of, stitched
+from tasks.ingest import lake_of
+from tasks.ledger import trials_of
+from tasks.policies import artefact_task
+from tasks.values import Backtested, Market, Research, Rules
+
+# Equality of the two implementations, relative: see DESIGN of the kernel in docs/assumptions.md.
+EQUITY_TOLERANCE = 1e-12
+
+
+@artefact_task(name="backtest_stitched", ignore=("operations",))
+def backtest_stitched(market: Market, research: Research, rules: Rules, operations: OperationsSettings, *, folder: Path) -> Backtested:
+    """The network by the session, the kernel beside it, and the baselines by the kernel; all on the same bars, costs and limits."""
+    bars = lake_of(operations).read(research.validated.clean)
+    bench = Bench(market, research, rules, bars)
+    session = bench.session("network")
+    exposures = bench.exposures(session)
+    kernel = bench.kernel(exposures)
+    agreed = agreement(session, kernel)
+    results = {"network": kernel, **bench.baselines()}
+    save(folder, results, bench.panel)
+    return Backtested(
+        folder=folder,
+        measures={name: finite(result.measures) for name, result in results.items()},
+        fills=len(session.fills),
+        refusals=len(session.refusals),
+        kernel_agrees=agreed,
+        holdout_from=research.folds[-1].starts,
+        trials=len(trials_of(operations, research.validated.clean.table)),
+    )
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Everything a comparison on equal terms needs."""
+
+    market: Market
+    research: Research
+    rules: Rules
+    bars: pl.DataFrame
+
+    @property
+    def panel(self) -> Panel:
+        """The bars from the first out-of-sample one on."""
+        return Panel.from_frame(self.bars.filter(pl.col("open_time") >= self.research.folds[0].starts))
+
+    def session(self, kind: str) -> SessionResult:
+        """Trade the stored bars with the stitched models of one kind, by the path that paper and live take."""
+        forecaster = stitched(self.research.folds, kind, Timeframe(self.market.timeframe))
+        setup = setup_of(self.market, self.research, self.rules, session_id=f"backtest-{kind}", forecaster=forecaster)
+        return backtest(StoredFeed(self.bars, start=self.research.folds[0].starts), setup)
+
+    def exposures(self, session: SessionResult) -> NDArray[np.float64]:
+        """The session's targets as an array [time, asset], NaN where none was set."""
+        panel, delta = self.panel, Timeframe(self.market.timeframe).delta
+        row = {moment: number for number, moment in enumerate(panel.times)}
+        column = {symbol: number for number, symbol in enumerate(panel.symbols)}
+        wanted = np.full(panel.close.shape, np.nan)
+        for target in session.targets:
+            wanted[row[np.datetime64((target.closed_at - delta).replace(tzinfo=None), "us")], column[target.symbol]] = target.exposure
+        return wanted
+
+    def kernel(self, exposures: NDArray[np.float64]) -> Result:
+        """The same accounting in the kernel."""
+        return simulate(self.panel, exposures, self.rules.trading.costs, self.rules.risk, instruments=self.market.grid(), trading=self.rules.trading)
+
+    def baselines(self) -> Mapping[str, Result]:
+        """What the network must beat: a linear model on the same features, holding everything, and doing nothing."""
+        shape = self.panel.close.shape
+        hold = np.full(shape, np.nan)
+        first = np.argmax(np.isfinite(self.panel.close), axis=0)
+        hold[first, np.arange(shape[1])] = 1.0
+        linear = self.kernel(self.exposures(self.session("linear")))
+        return {"linear": linear, "buy and hold": self.kernel(hold), "flat": self.kernel(np.zeros(shape))}
+
+
+def agreement(session: SessionResult, kernel: Result) -> str:
+    """Session and kernel, fill for fill and in equity; raises BookMismatch naming the first difference."""
+    ours = [(fill.symbol, fill.side.value, fill.quantity, fill.price) for fill in session.fills]
+    theirs = [(row["symbol"], row["side"], row["quantity"], row["price"]) for row in kernel.fills.iter_rows(named=True)]
+    for number, (one, other) in enumerate(zip(ours, theirs, strict=False)):
+        if (one[0], one[1], float(one[2]), float(one[3])) != (other[0], other[1], float(other[2]), float(other[3])):
+            raise BookMismatch(f"expected the kernel's fill {number} to be the session's {one}, found {other}; the two accountings differ: do not trust either")
+    apart = max((abs(value - twin) / value for (_, value), twin in zip(session.equity, kernel.equity, strict=True)), default=0.0)
+    if len(ours) != len(theirs) or apart > EQUITY_TOLERANCE:
+        raise BookMismatch(f"expected {len(ours)} fills and equal equity in the kernel, found {len(theirs)} fills and a relative difference of {apart:.2e}")
+    return f"{len(ours)} fills equal, equity within {apart:.1e}"
+
+
+def save(folder: Path, results: Mapping[str, Result], panel: Panel) -> None:
+    """Each strategy's bundle, and one table of all equity curves."""
+    for name, result in results.items():
+        result.save(folder / name.replace(" ", "_"))
+    curves = pl.DataFrame({"time": panel.times, **{name: result.equity for name, result in results.items()}})
+    curves.write_parquet(folder / "curves.parquet")
+    (folder / "measures.json").write_text(json.dumps({name: finite(result.measures) for name, result in results.items()}, indent=1), encoding="utf-8")
+
+
+def finite(measures: Mapping[str, float]) -> dict[str, float]:
+    """Measures that are defined: JSON has no NaN, and an absent measure reads as undefined."""
+    return {name: float(value) for name, value in measures.items() if np.isfinite(value)}
+
+
+def returns_of(curves: pl.DataFrame, name: str) -> NDArray[np.float64]:
+    """Per-bar returns of one strategy, the first bar's being 0."""
+    equity = curves[name].to_numpy()
+    return np.diff(equity, prepend=equity[:1]) / np.concatenate([equity[:1], equity[:-1]])
+
+

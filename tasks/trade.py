@@ -1,0 +1,101 @@
+"""One bounded paper window on the streamed market: resume from the journal, trade, stop."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from prefect import task
+
+from configs.operations import OperationsSettings
+from configs.vocabulary import Timeframe
+from desk.books.journal import Journal, Step
+from desk.chain import Chain
+from desk.errors import SourceStale
+from desk.log import event
+from desk.market.streamed_feed import StreamedFeed, Window as Bounds
+from desk.modes import paper
+from desk.session import SessionResult
+from tasks.assembly import setup_of, stitched
+from tasks.market import connection, running_exchange, source_of
+from tasks.values import Market, Research, Rules, Window
+
+# Bars between two progress lines of a window.
+TELL_EVERY = 24
+ADMIN_TIMEOUT_S = 30.0
+
+
+@task(name="trade_paper")
+def trade_paper(market: Market, research: Research, rules: Rules, operations: OperationsSettings) -> Window:
+    """Trade `paper_bars` bars with the newest fold's model; never retried here: the next run resumes."""
+    session_id = f"paper-{market.name}"
+    path = operations.var / "journal" / f"{session_id}.sqlite"
+    setup = setup_of(market, research, rules, session_id=session_id, forecaster=stitched(research.folds[-1:], "network", Timeframe(market.timeframe)))
+    with Chain(path, sync=True) as chain:
+        before = Journal(chain, setup.settings_hash).recover(setup.instruments)
+        result = paper(streamed(market, rules, operations), setup, chain, told_every(TELL_EVERY))
+    return summary(session_id, path, result, None if before is None or before.last is None else before.last)
+
+
+def streamed(market: Market, rules: Rules, operations: OperationsSettings) -> StreamedFeed:
+    """The market's stream, asked for one more bar at a time when the exchange waits for us."""
+    greeting = running_exchange(operations)
+    bounds = Bounds(max_events=rules.trading.paper_bars, ends_at=market.ends_at, advance=advance_of(greeting.admin))
+    return StreamedFeed(source_of(operations), lambda: pro_exchange(connection(greeting)), market.symbols, Timeframe(market.timeframe), bounds)
+
+
+def pro_exchange(config: dict[str, Any]) -> Any:
+    """An unmodified ccxt.pro exchange on this connection."""
+    from desk.market.exchange_source import open_streams
+
+    return open_streams(config)
+
+
+def advance_of(admin: str) -> Callable[[], None]:
+    """Ask the practice exchange, on its admin port, for one more bar."""
+
+    def advance() -> None:
+        request = urllib.request.Request(f"{admin}/advance", data=json.dumps({"bars": 1}).encode(), headers={"Content-Type": "application/json"})
+        try:
+            with urllib.request.urlopen(request, timeout=ADMIN_TIMEOUT_S) as answer:
+                answer.read()
+        except OSError as error:
+            raise SourceStale(f"expected the practice exchange at {admin} to move on, found {error}; run again, it is restarted") from error
+
+    return advance
+
+
+def told_every(bars: int) -> Callable[[Step], None]:
+    """A line every so many bars, so that a person sees the window move."""
+    seen = 0
+
+    def tell(step: Step) -> None:
+        nonlocal seen
+        seen += 1
+        if seen % bars == 0:
+            event("paper.traded", bars=seen, market_time=step.closed_at.isoformat(), equity=round(step.equity, 2), fills=len(step.fills))
+
+    return tell
+
+
+def summary(session_id: str, journal: Path, result: SessionResult, before: Step | None) -> Window:
+    """What the window did."""
+    resumed: datetime | None = before.closed_at if before else None
+    first = before.equity if before else (result.equity[0][1] if result.equity else float("nan"))
+    return Window(
+        session_id=session_id,
+        bars=result.bars,
+        fills=len(result.fills),
+        refusals=len(result.refusals),
+        resumed_from=resumed,
+        ended_at=result.equity[-1][0] if result.equity else resumed,
+        equity=result.equity[-1][1] if result.equity else first,
+        started_equity=first,
+        fees=float(sum(fill.fee for fill in result.fills)),
+        ended_because="the window is full" if result.bars else "the market has no more bars",
+        journal=journal,
+    )

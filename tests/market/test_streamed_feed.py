@@ -1,0 +1,176 @@
+"""A streamed feed delivers every closed bar once, whatever the stream does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import ccxt
+import polars as pl
+import pytest
+
+from configs.vocabulary import Timeframe
+from desk.errors import NetworkDown, SourceStale
+from desk.instruments import Instrument
+from desk.market.streamed_feed import StreamedFeed, Window
+
+T0 = datetime(2024, 1, 1, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+
+
+class Market:
+    """A source whose clock stands until it is advanced. `holes` are (symbol, hour) without a bar; it fails as often as `failures` says."""
+
+    def __init__(self, hours: int, holes: frozenset[tuple[str, int]] = frozenset()) -> None:
+        self.hours = hours
+        self.holes = holes
+        self.failures = 0
+
+    def advance(self) -> None:
+        self.hours += 1
+
+    def instruments(self) -> dict[str, Instrument]:
+        return {}
+
+    def closed_until(self, timeframe: Timeframe) -> datetime:
+        if self.failures:
+            self.failures -= 1
+            raise NetworkDown("the line is down")
+        return T0 + self.hours * HOUR
+
+    def bars(self, symbol: str, timeframe: Timeframe, since: datetime, until: datetime) -> Iterator[pl.DataFrame]:
+        first, last = max((since - T0) // HOUR, 0), min((until - T0) // HOUR, self.hours)
+        hours = [hour for hour in range(first, last) if (symbol, hour) not in self.holes]
+        if hours:
+            times = pl.Series("open_time", [T0 + hour * HOUR for hour in hours], dtype=pl.Datetime("us", "UTC"))
+            prices = [pl.Series(name, [float(hour) for hour in hours]) for name in ("open", "high", "low", "close", "volume")]
+            yield pl.DataFrame({"symbol": symbol, "timeframe": timeframe.value, "open_time": times}).with_columns(prices)
+
+
+class Stream:
+    """A ccxt.pro exchange whose websocket is whatever the test needs: it rings at once, forever fails, or stays silent."""
+
+    def __init__(self, behaviour: str = "rings") -> None:
+        self.behaviour = behaviour
+        self.closed = False
+
+    async def watch_ohlcv(self, symbol: str, timeframe: str) -> list[Any]:
+        await asyncio.sleep(0.001)
+        if self.behaviour == "fails":
+            raise ccxt.NetworkError("no stream")
+        if self.behaviour == "breaks":
+            raise TypeError("a defect of ours")
+        if self.behaviour == "silent":
+            await asyncio.Event().wait()
+        return []
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+def feed(market: Market, window: Window, stream: Stream | None = None) -> StreamedFeed:
+    kept = stream or Stream()
+    return StreamedFeed(market, lambda: kept, ["B/USDT", "A/USDT"], Timeframe.H1, window)
+
+
+def hours_of(events: Iterator[Any]) -> list[int]:
+    return [(event.closed_at - T0) // HOUR for event in events]
+
+
+def test_it_starts_with_what_closes_next() -> None:
+    market = Market(100)
+
+    streamed = feed(market, Window(3, advance=market.advance))
+
+    assert hours_of(streamed.history(2, None)) == [99, 100]
+    assert hours_of(streamed.events(None)) == [101, 102, 103]
+    assert market.hours == 103
+
+
+def test_it_first_delivers_what_was_missed() -> None:
+    market = Market(100)
+
+    assert hours_of(feed(market, Window(6, advance=market.advance)).events(T0 + 96 * HOUR)) == [97, 98, 99, 100, 101, 102]
+
+
+def test_bars_of_one_instant_come_together_and_a_missing_one_is_absent() -> None:
+    market = Market(10, frozenset({("A/USDT", 10)}))
+
+    events = list(feed(market, Window(2, advance=market.advance)).events(None))
+
+    assert [[bar.symbol for bar in event.bars] for event in events] == [["B/USDT"], ["A/USDT", "B/USDT"]]
+
+
+def test_an_outage_of_a_market_that_waits_for_us_is_passed_over() -> None:
+    outage = frozenset((symbol, hour) for symbol in ("A/USDT", "B/USDT") for hour in (11, 12, 13))
+    market = Market(10, outage)
+
+    assert hours_of(feed(market, Window(3, advance=market.advance)).events(None)) == [11, 15, 16]
+
+
+def test_the_window_ends_with_the_market() -> None:
+    market = Market(10)
+
+    def advance() -> None:
+        market.hours = min(market.hours + 1, 13)
+
+    assert hours_of(feed(market, Window(99, ends_at=T0 + 13 * HOUR, advance=advance)).events(None)) == [11, 12, 13]
+
+
+def test_a_line_that_comes_back_costs_nothing() -> None:
+    market = Market(10)
+    events = feed(market, Window(3, advance=market.advance)).events(T0 + 9 * HOUR)
+    first = next(events)
+    market.failures = 3
+
+    assert hours_of(iter([first, *events])) == [10, 11, 12] or market.hours > 12
+
+
+def test_a_stream_that_fails_is_not_needed() -> None:
+    market = Market(10)
+
+    assert hours_of(feed(market, Window(2, advance=market.advance), Stream("fails")).events(None)) == [11, 12]
+
+
+def test_a_defect_in_the_stream_is_not_swallowed() -> None:
+    market = Market(10)
+
+    with pytest.raises(TypeError, match="a defect of ours"):
+        list(feed(market, Window(5, advance=market.advance), Stream("breaks")).events(None))
+
+
+def test_a_market_that_stands_still_is_stale() -> None:
+    market = Market(10)
+
+    with pytest.raises(SourceStale, match="2024-01-01T10:00:00"):
+        list(feed(market, Window(2, advance=lambda: None, watchdog_s=0.05)).events(None))
+
+
+def test_a_market_that_prints_nothing_is_stale() -> None:
+    """Real time: the clock says that bars closed, but nobody has them."""
+    everything = frozenset((symbol, hour) for symbol in ("A/USDT", "B/USDT") for hour in range(10, 20))
+
+    with pytest.raises(SourceStale, match="no bar"):
+        list(feed(Market(12, everything), Window(2, watchdog_s=0.05)).events(T0 + 10 * HOUR))
+
+
+def test_a_source_that_never_answers_is_stale_and_says_why() -> None:
+    market = Market(10)
+    streamed = feed(market, Window(2, watchdog_s=0.05))
+    assert streamed.opened_at == T0 + 10 * HOUR
+    market.failures = 10**9
+
+    with pytest.raises(SourceStale, match="the line is down"):
+        list(streamed.events(None))
+
+
+def test_the_stream_is_closed_when_the_consumer_walks_away() -> None:
+    market, stream = Market(10), Stream("silent")
+    events = feed(market, Window(5, advance=market.advance), stream).events(T0 + 8 * HOUR)
+    next(events)
+
+    events.close()
+
+    assert stream.closed
