@@ -72,16 +72,22 @@ def _hash(sequence: int, at: str, kind: str, payload: str, previous: str) -> str
 class Chain:
     """The store. With `sync` an append is on the disk when it returns (paper, live); without, a crash of the machine may cost the last ones."""
 
-    def __init__(self, path: Path | str, *, sync: bool) -> None:
+    def __init__(self, path: Path | str, *, sync: bool, reader: bool = False) -> None:
         self.path = path
-        self._lock = None if path == MEMORY else _take_lock(Path(path))
-        self._db = sqlite3.connect(path, isolation_level=None)
+        self._lock = None if reader or path == MEMORY else _take_lock(Path(path))
+        self._db = sqlite3.connect(f"{Path(path).absolute().as_uri()}?mode=ro" if reader else path, isolation_level=None, uri=reader)
         try:
-            self._prepare(sync)
+            if not reader:
+                self._prepare(sync)
             self._head = self._last()
         except BaseException:
             self.close()
             raise
+
+    @classmethod
+    def reading(cls, path: Path) -> Chain:
+        """A chain that can be read and verified beside its writer; appending to it fails."""
+        return cls(path, sync=False, reader=True)
 
     def __enter__(self) -> Chain:
         return self

@@ -19,18 +19,16 @@ class Clock(Protocol):
 class EventClock:
     """Market time: stands where the last event put it, and never runs backwards."""
 
-    def __init__(self, start: datetime | None = None) -> None:
+    def __init__(self, start: datetime) -> None:
         self._now = start
 
     def now(self) -> datetime:
-        """The instant of the last event; asking before the first one is an error."""
-        if self._now is None:
-            raise ClockBackwards("an event clock was read before its first event: advance it first")
+        """The instant of the last event."""
         return self._now
 
     def advance(self, to: datetime) -> None:
         """Move on to `to`, which must be later than where the clock stands."""
-        if self._now is not None and to <= self._now:
+        if to <= self._now:
             raise ClockBackwards(f"expected an event after {self._now.isoformat()}, found one at {to.isoformat()}: the feed is out of order")
         self._now = to
 

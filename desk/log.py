@@ -11,7 +11,7 @@ import json
 import logging
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from datetime import UTC
@@ -48,16 +48,17 @@ def configure(
     log_file: Path | None = None,
     *,
     bridge: Bridge | None = None,
+    context: Mapping[str, str] | None = None,
     rotate_at: str = "20 MB",
     files_kept: int = 10,
 ) -> None:
     """Send events to the terminal (stderr) and, as JSON lines with rotation, to `log_file`; may be called again.
 
-    `bridge(level number, line)` receives every event in the thread that logged it: a task passes its orchestrator's run logger.
-    Records of the standard library join in, redacted, under the event name `log`.
+    `context` (run_id, flow, settings, mode) stands on every event of the process. `bridge(level number, line)` receives every one, in
+    the thread that logged it: a task passes its orchestrator's run logger. Records of the standard library join in, redacted, under the event name `log`.
     """
     logger.remove()
-    logger.configure(patcher=_redact)
+    logger.configure(patcher=_redact, extra=dict(context or {}))
     logger.add(sys.stderr, level=level, format=_pretty if fmt == "pretty" else _json, diagnose=False, backtrace=False)
     if log_file is not None:
         logger.add(log_file, level="DEBUG", format=_json, rotation=rotate_at, retention=files_kept, compression="gz", diagnose=False, backtrace=False)

@@ -12,11 +12,15 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
+# A share of the periods that misses a whole number by less is one: (1 - .95) * 100 is not 5 to a float.
+_WHOLE = 1e-9
+
 
 def returns_of(equity: Floats) -> Floats:
     """Simple returns between successive marks of `equity` [time]: one fewer than marks. nan after a mark of 0."""
     before = equity[:-1]
-    return np.divide(equity[1:], before, out=np.full(len(before), np.nan), where=before != 0) - 1
+    returns: Floats = np.divide(equity[1:], before, out=np.full(len(before), np.nan), where=before != 0) - 1
+    return returns
 
 
 def sharpe(returns: Floats, periods_per_year: float) -> float:
@@ -64,10 +68,10 @@ def expected_shortfall(returns: Floats, level: float = 0.95) -> float:
 
     The period that the share cuts through counts with the part that is inside, so the measure is coherent for any sample size.
     """
-    if not len(returns):
+    if not len(returns) or np.isnan(returns).any():
         return math.nan
     share = (1 - level) * len(returns)
-    whole = min(int(math.floor(share + 1e-9)), len(returns) - 1)
+    whole = min(math.floor(share + _WHOLE), len(returns) - 1)
     worst = np.sort(np.partition(returns, whole)[: whole + 1])
     part = max(share - whole, 0.0)
     return -float((np.sum(worst[:whole]) + part * worst[whole]) / (whole + part)) if whole + part > 0 else -float(worst[0])

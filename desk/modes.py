@@ -75,7 +75,7 @@ def paper(feed: StreamedFeed, setup: Setup, chain: Chain, on_step: OnStep | None
     return _simulate(feed, setup, chain, on_step)
 
 
-def live(feed: StreamedFeed, setup: Setup, venue: ExchangeVenue, clearance: Clearance, chain: Chain, on_step: OnStep | None = None) -> SessionResult:
+def live(feed: StreamedFeed, setup: Setup, venue: ExchangeVenue, clearance: Clearance, chain: Chain, *, on_step: OnStep | None = None) -> SessionResult:
     """Trade streamed bars on an exchange, cleared by four proofs, continuing where the journal ends."""
     if not isinstance(feed, StreamedFeed):
         raise PreflightFailed(f"expected a streamed feed, found {type(feed).__name__}: history must never reach a real venue")
@@ -92,10 +92,10 @@ def open_book(setup: Setup, venue: ExchangeVenue, chain: Chain, opened_at: datet
     if recovered is None:
         portfolio = Portfolio.of_balances(setup.instruments, setup.trading.quote, venue.account().balances)
         recovered = journal.record_opening(opened_at, portfolio)
-    if recovered.last is not None:
+    if recovered.pending:
         missing = OrderManager(venue, journal).missing(recovered.pending)
         fills = [fill for fill in venue.executions() if recovered.portfolio.apply(fill)]
-        journal.record_settled(recovered.last.closed_at, fills)
+        journal.record_settled(recovered.at, fills)
         recovered = replace(recovered, pending=missing)
     account = venue.account()
     return reconcile(recovered, account.balances, account.open_orders)

@@ -89,7 +89,7 @@ class Session:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._portfolio = parts.book.portfolio
-        self._clock = EventClock()
+        self._clock = EventClock(parts.book.at)
         self._manager = OrderManager(parts.venue, parts.journal)
         self._risk = RiskDesk(parts.instruments, parts.risk)
         self._share = parts.trading.gross_weight / len(parts.instruments)
@@ -105,26 +105,23 @@ class Session:
 
     def run(self, feed: Feed, on_step: Callable[[Step], None] | None = None) -> SessionResult:
         """Recover, warm up, then trade every event until the feed's window ends."""
-        last_closed_at = self._recover(feed)
+        self._recover(feed)
         steps: list[Step] = []
-        for event in feed.events(last_closed_at):
+        for event in feed.events(self._parts.book.at):
             steps.append(self._step(event))
             if on_step is not None:
                 on_step(steps[-1])
         return _result(steps)
 
-    def _recover(self, feed: Feed) -> datetime | None:
+    def _recover(self, feed: Feed) -> None:
         """Stand again where the journal ends: the same warm-up bars, the same state, every order accounted for."""
         book = self._parts.book
-        last_closed_at = book.last.closed_at if book.last else None
         # Reaching back to where the first start warmed up makes recursive features bit-equal to an uninterrupted run's.
-        for event in feed.history(self._warmup + book.steps, last_closed_at):
-            self._clock.advance(event.closed_at)
+        for event in feed.history(self._warmup + book.steps, book.at):
             self._observe(event)
         if book.last is not None:
             self._last_close.update(book.last.closes)
-            self._manager.recover(book.pending, book.last.closed_at)
-        return last_closed_at
+        self._manager.recover(book.pending, book.at)
 
     def _step(self, event: BarsClosed) -> Step:
         """One close, from the news to the orders."""
@@ -152,7 +149,7 @@ class Session:
             model=forecaster.name_at(event.closed_at) if forecaster else "",
         )
         self._parts.journal.record_step(step)
-        self._manager.send(approved, event.closed_at)
+        self._manager.send(approved, self._clock.now())
         return step
 
     def _observe(self, event: BarsClosed) -> None:

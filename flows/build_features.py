@@ -13,8 +13,8 @@ from prefect import flow
 
 from flows.run import begin, candle_paths
 from flows.stages import chain
-from tasks.hooks import on_crashed, on_failed
 from tasks.features import build_features as build
+from tasks.hooks import on_crashed, on_failed
 from tasks.ingest import ingest_candles
 from tasks.validate import validate_bars
 from tasks.values import Features

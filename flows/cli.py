@@ -9,7 +9,6 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 if __name__ != "__main__" and len(sys.argv) > 1 and sys.argv[1] == "doctor":  # a broken environment must still be able to say what is broken
@@ -22,7 +21,9 @@ import typer
 if TYPE_CHECKING:
     from configs.settings import Settings
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Tradewind: ingest, validate, learn, backtest, promote, trade.")
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Tradewind: ingest, validate, learn, backtest, promote, trade."
+)
 config = typer.Typer(no_args_is_help=True, help="Look at the settings.")
 app.add_typer(config, name="config")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -11,26 +12,49 @@ from configs.settings import Settings
 from tasks.market import canonical_candles
 from tasks.services import ensure_prefect, service_environment, stop_started
 
+if TYPE_CHECKING:
+    from tasks.policies import Step
+    from tasks.values import Outcome
+
 
 def run_pipeline(settings: Settings, profile: str, candles: tuple[str, ...]) -> None:
-    """Check the user's files first, start or reuse the local Prefect server, run, and stop only what this call started."""
-    console, began = Console(stderr=True), time.monotonic()
+    """Check the user's files first, start or reuse the local Prefect server, run, and stop what `make up` did not ask to stay."""
+    console, began = Console(stderr=True, highlight=False), time.monotonic()
     operations = settings.operations
     canonical_candles(candles, operations.var)
     os.environ.update(service_environment(operations))
-    console.print(f"[bold]tradewind[/bold] settings {settings.short_hash}, state in {operations.var.resolve()}")
-    server = ensure_prefect(operations)
+    console.print(f"[bold]tradewind[/bold]  settings {settings.short_hash}, state in {operations.var.resolve()}")
     try:
+        ensure_prefect(operations)
+        # Prefect reads its settings when it is imported, so it is imported after the environment is set.
         from flows.pipeline import pipeline
         from tasks.policies import cache_ledger
 
         outcome = pipeline(profile=profile, candles=list(candles))
-        hits = cache_ledger()
     finally:
-        stop_started(operations, keep_up=True)
-    _farewell(console, settings, outcome, (hits, server.url, time.monotonic() - began))
+        stop_started(operations)
+    farewell(console, settings, outcome, cache_ledger())
+    console.print(f"[dim]{time.monotonic() - began:.0f} s[/dim]")
 
 
-def _farewell(console, settings, outcome, facts) -> None:
-    hits, url, seconds = facts
-    console.print(f"report    {outcome.report}")
+def farewell(console: Console, settings: Settings, outcome: Outcome, steps: tuple[Step, ...]) -> None:
+    """The decision, what was reused, and where to look."""
+    reused = [step.name for step in steps if step.cached]
+    operations = settings.operations
+    console.print(
+        f"cache     {len(reused)} of {len(steps)} cached steps were unchanged and not computed again{': ' if reused else ''}{', '.join(_counted(reused))}"
+    )
+    resumed = f"resumed from {outcome.resumed_from.isoformat()}" if outcome.resumed_from else "a fresh account"
+    console.print(f"paper     {outcome.paper_bars} bars, {outcome.paper_fills} fills, {resumed}")
+    console.print(f"[bold]decision[/bold]  {'PROMOTED' if outcome.promoted else 'not promoted'}: model version {outcome.model_version}")
+    for reason in outcome.reasons:
+        console.print(f"          - {reason}")
+    console.print(f"[bold]report[/bold]    {outcome.report}", soft_wrap=True)
+    console.print(
+        f"look      make up, then Prefect http://127.0.0.1:{operations.prefect_port} and MLflow http://127.0.0.1:{operations.mlflow_port}", soft_wrap=True
+    )
+
+
+def _counted(names: list[str]) -> list[str]:
+    """Each name once, with how often."""
+    return [f"{name} x{names.count(name)}" if names.count(name) > 1 else name for name in dict.fromkeys(names)]

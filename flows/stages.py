@@ -10,7 +10,7 @@ from tasks.backtest import backtest_stitched
 from tasks.features import build_features
 from tasks.ingest import ingest_candles
 from tasks.market import open_market
-from tasks.promote import promote_model
+from tasks.promote import promote_model, registry_state
 from tasks.trade import trade_paper
 from tasks.train import train_fold
 from tasks.validate import validate_bars
@@ -42,9 +42,7 @@ class Chain:
         validated = step("validate bars", validate_bars, raw, market, operations)
         features = step("build features", build_features, validated, learning.recipe, operations)
         titles = [f"fold {fold + 1} of {learning.folds.n_folds}" for fold in range(learning.folds.n_folds)] + ["the model to trade"]
-        folds = tuple(
-            step(f"tune and train {title}", train_fold, fold, validated, features, learning, operations) for fold, title in enumerate(titles)
-        )
+        folds = tuple(step(f"tune and train {title}", train_fold, fold, validated, features, learning, operations) for fold, title in enumerate(titles))
         return Research(validated=validated, features=features, folds=folds)
 
     def backtest(self, market: Market, research: Research) -> Backtested:
@@ -53,7 +51,8 @@ class Chain:
 
     def promote(self, tested: Backtested, research: Research) -> Promoted:
         """Decide promotion and register the model."""
-        return self.progress.step("decide promotion", promote_model, tested, research, self.settings.learning, self.settings.operations)
+        operations = self.settings.operations
+        return self.progress.step("decide promotion", promote_model, tested, research, registry_state(operations), self.settings.learning, operations)
 
     def trade(self, market: Market, research: Research) -> Window:
         """Trade one bounded paper window."""

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import kurtosis, skew
 
+from data_contracts.checks import checks_shape
 from desk.backtest.statistics import block_t_test, deflated_sharpe_ratio
 from desk.measures import max_drawdown, sharpe
 
@@ -78,6 +79,7 @@ class Evidence:
         return cls(**{**stored, "returns": np.array(stored["returns"], dtype=float), "holdout_returns": np.array(stored["holdout_returns"], dtype=float)})
 
 
+@checks_shape(returns="time")
 def sharpe_per_bar(returns: NDArray[np.float64]) -> float:
     """Sharpe ratio per bar; 0 when every return is 0 (never traded), nan when undefined otherwise."""
     if len(returns) and not np.any(returns):

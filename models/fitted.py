@@ -37,12 +37,16 @@ TARGETS_PER_BLOCK = 128
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """A network after `steps` steps, in evaluation mode. `label_sd` is the training labels' sd, a fraction; `collapsed` means it answers a constant."""
+    """A network after `steps` steps, in evaluation mode. `label_sd` is the training labels' sd, a fraction, and the unit of its outputs.
+
+    `sd_factor` stretches the forecast sds so that the training errors, divided by them, have an rms of 1; `collapsed` means it answers a constant.
+    """
 
     network: Network
     settings: NetworkSettings
     scaler: Scaler
     label_sd: float
+    sd_factor: float
     feature_names: tuple[str, ...]
     horizon_bars: int
     lookback_bars: int
@@ -69,6 +73,7 @@ class Fitted:
             "lookback_bars": self.lookback_bars,
             "horizon_bars": self.horizon_bars,
             "label_sd": self.label_sd,
+            "sd_factor": self.sd_factor,
             "scaler": {"mean": self.scaler.mean.tolist(), "sd": self.scaler.sd.tolist()},
         }
 
@@ -79,7 +84,7 @@ class InReturns(nn.Module):
     def __init__(self, fitted: Fitted) -> None:
         super().__init__()
         self.network = fitted.network
-        self.label_sd = fitted.label_sd
+        self.label_sd, self.sd_factor = fitted.label_sd, fitted.sd_factor
         self.register_buffer("mean", torch.from_numpy(fitted.scaler.mean))
         self.register_buffer("sd", torch.from_numpy(fitted.scaler.sd))
 
@@ -87,7 +92,7 @@ class InReturns(nn.Module):
         """Scale, forecast, scale back."""
         scaled = torch.clamp((window - self.mean) / self.sd, -CLIP_SDS, CLIP_SDS)
         mean, log_sd = self.network(scaled)[:, -1].unbind(-1)
-        return torch.stack((mean, torch.exp(log_sd)), dim=-1) * self.label_sd
+        return torch.stack((mean, torch.exp(log_sd) * self.sd_factor), dim=-1) * self.label_sd
 
 
 def predict(fitted: Fitted, table: Table) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -100,7 +105,7 @@ def predict(fitted: Fitted, table: Table) -> tuple[NDArray[np.float32], NDArray[
         targets = (starts[:, None] + torch.arange(n_targets)).numpy()
         cells = rows.time[targets], rows.asset[targets]
         means[cells] = mean.numpy() * fitted.label_sd
-        sds[cells] = log_sd.exp().numpy() * fitted.label_sd
+        sds[cells] = log_sd.exp().numpy() * (fitted.sd_factor * fitted.label_sd)
     return means, sds
 
 
@@ -145,6 +150,7 @@ def load(folder: Path) -> Fitted:
         settings=settings,
         scaler=scaler,
         label_sd=card["label_sd"],
+        sd_factor=card["sd_factor"],
         feature_names=tuple(card["feature_names"]),
         horizon_bars=card["horizon_bars"],
         lookback_bars=card["lookback_bars"],

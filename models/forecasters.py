@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_contracts.checks import checks_shape
-from desk.errors import BadFile, Misconfigured
+from desk.errors import BadFile, ContractBroken, Misconfigured
 from desk.strategy.forecast import Forecaster
 from models.artefacts import read_card, write_model
 from models.scaling import Scaler
@@ -79,8 +79,10 @@ class LinearForecaster:
         """Closed-form ridge on every label that may be learned from; the intercept is not shrunk. The sd is that of the residuals."""
         from models.windows import learnable
 
-        scaler = Scaler.fit(table, train_rows)
+        scaler = Scaler.fit(table.features[train_rows])
         known = learnable(table, train_rows)
+        if not known.any():
+            raise ContractBroken(f"a linear model needs labels to learn from; found none in {len(train_rows)} training rows; use a longer history")
         design = _with_one(scaler.scale(table.features[known]))
         labels = table.labels[known].astype(np.float64)
         penalty = RIDGE_SHARE * len(labels) * np.diag([1.0] * (design.shape[1] - 1) + [0.0])

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from configs.learning import NetworkSettings
+from data_contracts.checks import checks_shape
 from desk.errors import Misconfigured
 
 # log-sd is kept within exp(+-4) label sds: a runaway head cannot overflow
@@ -117,6 +118,7 @@ class Network(nn.Module):
             else:
                 nn.init.kaiming_normal_(parameter, nonlinearity="linear", generator=self.generator)
 
+    @checks_shape(features="batch time feature")
     def forward(self, features: Tensor) -> Tensor:
         """One forecast for each row that has lookback_bars - 1 rows before it."""
         n_targets = features.shape[1] - self.lookback_bars + 1

@@ -17,22 +17,40 @@ from models.evidence import Evidence
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
-    """Promoted, or refused with every reason that applies; `figures` are the numbers the gate looked at."""
+class Check:
+    """One condition of the gate, in words: what was found, what was needed."""
 
-    promoted: bool
-    reasons: tuple[str, ...]
+    name: str
+    found: str
+    needed: str
+    passed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Promoted only if every check passed; `figures` are the numbers behind them."""
+
+    checks: tuple[Check, ...]
     figures: dict[str, float]
+
+    @property
+    def promoted(self) -> bool:
+        """Whether every condition holds."""
+        return all(check.passed for check in self.checks)
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Every condition that does not hold, one sentence each; empty when promoted."""
+        return tuple(f"{check.name}: needed {check.needed}, found {check.found}" for check in self.checks if not check.passed)
 
 
 def decide(challenger: Evidence, champion: Evidence | None, baselines: Mapping[str, Evidence], limits: PromotionSettings) -> Decision:
     """Judge a challenger against the limits, the baselines (buy-and-hold, linear; staying flat is always one) and the champion, if there is one.
 
-    Comparisons are of Sharpe ratios per bar on the holdout; equal is not better. Trades nothing is refused by the holdout test itself.
+    Comparisons are of Sharpe ratios per bar on the holdout; equal is not better. A strategy that trades nothing fails the holdout test itself.
     """
     figures = measured(challenger, champion, baselines, limits)
-    reasons = tuple(_reasons(figures, challenger, limits))
-    return Decision(not reasons, reasons, figures)
+    return Decision(tuple(_checks(figures, challenger, limits)), figures)
 
 
 def measured(challenger: Evidence, champion: Evidence | None, baselines: Mapping[str, Evidence], limits: PromotionSettings) -> dict[str, float]:
@@ -48,29 +66,37 @@ def measured(challenger: Evidence, champion: Evidence | None, baselines: Mapping
         "n_trials": float(challenger.n_trials),
         "trial_sharpe_variance": challenger.trial_sharpe_variance,
         "holdout_looks": float(challenger.holdout_looks),
-        "holdout_sharpe_flat": 0.0,
     }
-    rivals = {**baselines, **({} if champion is None else {"champion": champion})}
-    return figures | {f"holdout_sharpe_{name}": rival.holdout_sharpe for name, rival in rivals.items()}
+    return figures | {_rival(name): sharpe for name, sharpe in _rivals(champion, baselines)}
 
 
-def _reasons(figures: Mapping[str, float], challenger: Evidence, limits: PromotionSettings) -> Iterator[str]:
-    """Each rule in turn. Comparisons are written so that NaN fails them, and NaN is also named for what it is."""
-    for name, returns in (("walk-forward", challenger.returns), ("holdout", challenger.holdout_returns)):
-        if not len(returns) or not np.isfinite(returns).all():
-            yield f"the {name} returns are empty or hold NaN"
+def _rivals(champion: Evidence | None, baselines: Mapping[str, Evidence]) -> Iterator[tuple[str, float]]:
+    yield "flat", 0.0
+    for name, baseline in sorted(baselines.items()):
+        yield name, baseline.holdout_sharpe
+    if champion is not None:
+        yield "champion", champion.holdout_sharpe
+
+
+def _rival(name: str) -> str:
+    return f"holdout_sharpe_{name}"
+
+
+def _checks(figures: Mapping[str, float], challenger: Evidence, limits: PromotionSettings) -> Iterator[Check]:
+    """Each rule in turn; comparisons are written so that NaN fails them."""
     unknown = [name for name, value in figures.items() if not math.isfinite(value)]
-    if unknown:
-        yield f"not a number: {', '.join(unknown)}"
-    if challenger.holdout_looks > 0:
-        yield f"the holdout is spent: {challenger.holdout_looks} other models were tested on it before"
-    if not figures["holdout_p"] <= limits.alpha:
-        yield f"holdout block t-test p = {figures['holdout_p']:.3g} is above alpha = {limits.alpha:g}"
-    if not figures["deflated_sharpe"] >= limits.min_deflated_sharpe:
-        yield f"deflated Sharpe {figures['deflated_sharpe']:.3g} over {challenger.n_trials} trials is below {limits.min_deflated_sharpe:g}"
-    if not figures["max_drawdown"] <= limits.max_drawdown:
-        yield f"drawdown {figures['max_drawdown']:.3g} is above {limits.max_drawdown:g}"
-    own, prefix = figures["holdout_sharpe"], "holdout_sharpe_"
+    returns = {"walk-forward returns": challenger.returns, "holdout returns": challenger.holdout_returns}
+    unknown += [name for name, values in returns.items() if not len(values) or not np.isfinite(values).all()]
+    yield Check("evidence", f"not a number: {', '.join(unknown)}" if unknown else "finite", "finite numbers throughout", not unknown)
+    looks = figures["holdout_looks"]
+    yield Check("untouched holdout", f"{looks:g} models tested on it before", "0 before", looks == 0)
+    p, deflated, fall = figures["holdout_p"], figures["deflated_sharpe"], figures["max_drawdown"]
+    yield Check("holdout block t-test", f"p = {p:.3g}", f"p <= {limits.alpha:g}", p <= limits.alpha)
+    yield Check(
+        f"deflated Sharpe over {challenger.n_trials} trials", f"{deflated:.3g}", f">= {limits.min_deflated_sharpe:g}", deflated >= limits.min_deflated_sharpe
+    )
+    yield Check("largest drawdown", f"{fall:.3g}", f"<= {limits.max_drawdown:g}", fall <= limits.max_drawdown)
+    own = figures["holdout_sharpe"]
     for name, rival in figures.items():
-        if name.startswith(prefix) and not own > rival:
-            yield f"holdout Sharpe {own:.3g} is not better than {name.removeprefix(prefix)}'s {rival:.3g}"
+        if name.startswith(_rival("")):
+            yield Check(f"better than {name.removeprefix(_rival(''))} on the holdout", f"Sharpe {own:.3g} per bar", f"> {rival:.3g}", own > rival)

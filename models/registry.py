@@ -90,7 +90,9 @@ def record_training(
         metrics=[Metric(name, float(value), now, 0) for name, value in metrics.items() if value == value and abs(value) != float("inf")],
         tags=[RunTag(name, str(value)) for name, value in (tags or {}).items()],
     )
-    named = [Param(name, str(value)) for name, value in params.items()]
+    # a param cannot be logged twice: what a killed attempt has logged stays
+    logged = client.get_run(run_id).data.params
+    named = [Param(name, str(value)) for name, value in params.items() if name not in logged]
     for first in range(0, len(named), BATCH):
         client.log_batch(run_id, params=named[first : first + BATCH])
     client.log_inputs(run_id, [_dataset_input(ref) for ref in datasets])
@@ -133,7 +135,7 @@ def alias(tracking_uri: str, name: str, word: str, version: str) -> None:
     client = client_of(tracking_uri)
     if word == CHAMPION:
         reigning = _aliased(client, name, CHAMPION)
-        if reigning is not None and reigning.version == version:
+        if reigning is not None and str(reigning.version) == version:
             return
         if reigning is not None:
             client.set_registered_model_alias(name, PREVIOUS, reigning.version)
@@ -172,7 +174,7 @@ def _experiment(client: MlflowClient, tracking_uri: str, experiment: str) -> str
         if found is not None:
             return str(found.experiment_id)
         folder = Path(tracking_uri.removeprefix(SQLITE)).absolute().parent / "artifacts" if tracking_uri.startswith(SQLITE) else None
-        return str(client.create_experiment(experiment, artifact_location=None if folder is None else folder.as_uri()))
+        return str(client.create_experiment(experiment, artifact_location=None if folder is None else str(folder)))
 
 
 def _run_of(client: MlflowClient, experiment_id: str, identity: str, run_name: str) -> tuple[str, bool]:

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from desk.errors import ContractBroken
-
-if TYPE_CHECKING:
-    from models.windows import Table
 
 # scaled features beyond five training sds carry no more information than five
 CLIP_SDS = 5.0
@@ -27,11 +23,11 @@ class Scaler:
     sd: NDArray[np.float32]
 
     @classmethod
-    def fit(cls, table: Table, rows: NDArray[np.int64]) -> Scaler:
-        """Measure the training rows only. A constant feature gets sd 1 and so becomes 0."""
-        seen = table.features[rows][table.whole()[rows]].astype(np.float64)
+    def fit(cls, features: NDArray[np.float32]) -> Scaler:
+        """Measure features [..., feature] of training rows; rows with a NaN do not count. A constant feature gets sd 1 and so becomes 0."""
+        seen = features[np.isfinite(features).all(axis=-1)].astype(np.float64)
         if not len(seen):
-            raise ContractBroken(f"scaling needs rows with every feature finite; found none in {len(rows)} training rows; use a longer history")
+            raise ContractBroken(f"scaling needs rows with every feature finite; found none in {len(features)} training rows; use a longer history")
         mean, sd = seen.mean(axis=0), seen.std(axis=0)
         constant = sd <= CONSTANT_SHARE * np.maximum(np.abs(mean), CONSTANT_SHARE)
         return cls(mean.astype(np.float32), np.where(constant, 1.0, sd).astype(np.float32))

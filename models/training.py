@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from configs.learning import NetworkSettings, TrainingSettings
+from data_contracts.checks import checks_shape
 from desk.errors import NotFinite
 from desk.log import event
 from models import checkpoint
@@ -37,7 +38,7 @@ FINAL_RATE_SHARE = 0.02
 MAX_GRADIENT_NORM = 1.0
 # forecasts that vary by less than this many label sds are a constant: smaller than any information coefficient worth having
 CONSTANT_SDS = 1e-3
-BLOCKS_LOOKED_AT = 32
+BLOCKS_LOOKED_AT = 256
 
 OnEval = Callable[[int, Fitted], None]
 
@@ -99,7 +100,7 @@ def fit(
 def _prepare(
     table: Table, train_rows: NDArray[np.int64], settings: NetworkSettings, training: TrainingSettings, *, lookback_bars: int, seed: int, steps: int
 ) -> Course:
-    scaler = Scaler.fit(table, train_rows)
+    scaler = Scaler.fit(table.features[train_rows])
     rows = Rows.of(table, scaler)
     known = rows.take(learnable(table, train_rows))
     labels = rows.take(table.labels)
@@ -154,6 +155,7 @@ def _learn(course: Course, step: int) -> None:
     course.optimiser.step()
 
 
+@checks_shape(outputs="batch time 2", labels="batch time", known="batch time")
 def negative_log_likelihood(outputs: Tensor, labels: Tensor, known: Tensor) -> Tensor:
     """Mean Student-t loss of outputs [batch, time, 2] (mean, log-sd) on labels [batch, time], both in label sds, over what is known; up to a constant."""
     mean, log_sd = outputs.unbind(-1)
@@ -189,27 +191,34 @@ def _resume(course: Course, folder: Path | None) -> int:
 
 def _fitted(table: Table, course: Course, step: int) -> Fitted:
     course.network.eval()
+    spread, error = _look(course)
     return Fitted(
         network=course.network,
         settings=course.settings,
         scaler=course.scaler,
         label_sd=course.label_sd,
+        sd_factor=error,
         feature_names=table.feature_names,
         horizon_bars=table.horizon_bars,
         lookback_bars=course.blocks.lookback_bars,
         steps=step,
         inputs_hash=course.inputs_hash,
-        collapsed=_collapsed(course),
+        collapsed=spread < CONSTANT_SDS,
     )
 
 
-def _collapsed(course: Course) -> bool:
-    """Whether the mean forecast hardly varies over blocks spread evenly through the training data."""
+def _look(course: Course) -> tuple[float, float]:
+    """Over blocks spread evenly through the training data: the sd of the mean forecasts in label sds, and the rms of errors in units of the forecast sd.
+
+    The likelihood's tails are a guess, so its sd is off by one factor; the rms of the training errors is that factor.
+    """
     starts = course.blocks.starts
-    features, _, _ = course.blocks.at(starts[torch.linspace(0, len(starts) - 1, BLOCKS_LOOKED_AT).long()])
+    features, labels, known = course.blocks.at(starts[torch.linspace(0, len(starts) - 1, BLOCKS_LOOKED_AT).long()])
     with torch.inference_mode():
-        means = course.network(features)[..., 0]
-    return bool(means.std(correction=0) < CONSTANT_SDS)
+        mean, log_sd = course.network(features).unbind(-1)
+    errors = ((labels - mean) * torch.exp(-log_sd))[known]
+    rms = float(errors.square().mean().sqrt())
+    return float(mean.std(correction=0)), rms if rms > 0 else 1.0
 
 
 class Interruption:

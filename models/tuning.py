@@ -7,11 +7,14 @@ same forecasts stands beside it in every record, because the promotion gate defl
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
+import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import optuna
@@ -52,12 +55,7 @@ class Tuned:
     @property
     def scores(self) -> tuple[float, ...]:
         """Information coefficients of the trials that have one."""
-        return tuple(trial["score"] for trial in self.trials if math.isfinite(trial["score"]))
-
-    @property
-    def sharpes(self) -> tuple[float, ...]:
-        """Sharpe ratios per bar, before costs, of the trials that have one."""
-        return tuple(trial["sharpe"] for trial in self.trials if math.isfinite(trial["sharpe"]))
+        return tuple(trial["score"] for trial in self.trials if trial["score"] is not None)
 
     def apply(self, learning: LearningSettings) -> tuple[NetworkSettings, TrainingSettings]:
         """The settings of the final fit: the configured ones with the best trial's parameters."""
@@ -77,9 +75,10 @@ def tune(
     """Run the study until `settings.tuning.trials` trials are complete or pruned, continuing whatever `storage_path` already holds.
 
     `ledger` hears of every trial at least once, as {"study", "number", "state", "params", "score", "sharpe"}; (study, number) names it for good.
+    The study's full name ends in a digest of data and settings: other data or bounds make another study, and its trials count anew.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = _open(storage_path, study_name)
+    study = _open(storage_path, f"{study_name}-{_digest(table, train_rows, settings, seed)[:16]}")
     _recover(study)
     # a kill may fall between a trial's end and its entry in the ledger: tell everything again
     for trial in study.trials:
@@ -97,8 +96,23 @@ def tune(
         study.sampler = optuna.samplers.TPESampler(seed=seed + len(study.get_trials(deepcopy=False, states=COUNTED)))
         study.optimize(objective, n_trials=1, catch=(NotFinite,), callbacks=[lambda study, trial: _tell(ledger, study, trial)])
         if _failures(study) > failures_allowed:
-            raise NotFinite(f"a study must find finite scores; found {_failures(study)} failed trials in {study_name}; look at the features and labels")
+            raise NotFinite(f"a study must find finite scores; found {_failures(study)} failed trials in {study.study_name}; look at the features and labels")
     return Tuned(dict(study.best_trial.params), tuple(_record(study, trial) for trial in study.trials if trial.state.is_finished()))
+
+
+def _digest(table: Table, train_rows: NDArray[np.int64], settings: LearningSettings, seed: int) -> str:
+    """sha256 of what a trial's score depends on besides its parameters. How many trials are wanted changes none of them."""
+    about = {
+        "settings": settings.model_dump(mode="json", exclude={"tuning": {"trials"}, "training": {"steps", "checkpoint_every_steps"}, "promotion": True}),
+        "features": table.feature_names,
+        "symbols": table.symbols,
+        "horizon_bars": table.horizon_bars,
+        "seed": seed,
+    }
+    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+    for values in (table.times, table.closes, table.features):
+        digest.update(values[train_rows].tobytes())
+    return digest.hexdigest()
 
 
 def split(train_rows: NDArray[np.int64], settings: LearningSettings) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -121,9 +135,28 @@ def applied(settings: LearningSettings, params: dict[str, Any]) -> tuple[Network
     return NetworkSettings.model_validate(network), TrainingSettings.model_validate(training)
 
 
+class KernelLock:
+    """A lock that dies with its process. Optuna's own are files: one left by a killed process holds up the next for half a minute."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._held: IO[str] | None = None
+
+    def acquire(self) -> bool:
+        """Wait for the lock."""
+        self._held = self._path.open("w")
+        fcntl.flock(self._held, fcntl.LOCK_EX)
+        return True
+
+    def release(self) -> None:
+        """Let the next one in."""
+        if self._held is not None:
+            self._held.close()
+
+
 def _open(storage_path: Path, study_name: str) -> optuna.Study:
     storage_path.parent.mkdir(parents=True, exist_ok=True)
-    storage = JournalStorage(JournalFileBackend(str(storage_path)))
+    storage = JournalStorage(JournalFileBackend(str(storage_path), KernelLock(storage_path.with_suffix(".lock"))))
     pruner = optuna.pruners.MedianPruner(n_startup_trials=TRIALS_BEFORE_PRUNING)
     return optuna.create_study(study_name=study_name, storage=storage, direction="maximize", pruner=pruner, load_if_exists=True)
 
@@ -210,15 +243,18 @@ def _tell(ledger: Ledger, study: optuna.Study, trial: FrozenTrial) -> None:
 
 
 def _record(study: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:
-    """One trial as the ledger keeps it. A trial that died before its first look has no figures: nan."""
+    """One trial as the ledger keeps it, JSON-able. A figure that is undefined, or that a trial died too early to have, is None."""
     return {
         "study": study.study_name,
         "number": trial.number,
         "state": trial.state.name.lower(),
         "params": dict(trial.params),
-        "score": float(trial.user_attrs.get("score", math.nan)),
-        "sharpe": float(trial.user_attrs.get("sharpe", math.nan)),
+        **{figure: _known(trial.user_attrs.get(figure)) for figure in ("score", "sharpe")},
     }
+
+
+def _known(figure: float | None) -> float | None:
+    return figure if figure is not None and math.isfinite(figure) else None
 
 
 def _failures(study: optuna.Study) -> int:

@@ -21,8 +21,8 @@ from desk.market.stored_feed import StoredFeed
 from desk.modes import backtest
 from desk.session import SessionResult
 from tasks.assembly import setup_of, stitched
-from tasks.ingest import lake_of
 from tasks.ledger import trials_of
+from tasks.places import lake_of
 from tasks.policies import artefact_task
 from tasks.values import Backtested, Market, Research, Rules
 
@@ -125,7 +125,6 @@ def finite(measures: Mapping[str, float]) -> dict[str, float]:
 
 def returns_of(curves: pl.DataFrame, name: str) -> NDArray[np.float64]:
     """Per-bar returns of one strategy, the first bar's being 0."""
-    equity = curves[name].to_numpy()
-    return np.diff(equity, prepend=equity[:1]) / np.concatenate([equity[:1], equity[:-1]])
-
-
+    equity: NDArray[np.float64] = curves[name].to_numpy()
+    before = np.concatenate([equity[:1], equity[:-1]])
+    return np.asarray((equity - before) / before)

@@ -11,7 +11,7 @@ import polars as pl
 from configs.operations import OperationsSettings
 from desk.errors import ContractBroken
 from desk.features import batch, proof, recipe
-from tasks.ingest import lake_of
+from tasks.places import lake_of
 from tasks.policies import artefact_task
 from tasks.values import Features, Validated
 

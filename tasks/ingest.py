@@ -8,15 +8,10 @@ from configs.operations import OperationsSettings
 from configs.vocabulary import Timeframe
 from data_contracts.dataset import DatasetRef
 from desk.market.ingest import Wanted, ingest
-from desk.market.lake import Lake
 from tasks.market import source_of
+from tasks.places import lake_of
 from tasks.policies import network_retries
 from tasks.values import Market
-
-
-def lake_of(operations: OperationsSettings) -> Lake:
-    """The lake of this installation."""
-    return Lake(operations.lake_url or str(operations.var / "lake"))
 
 
 @task(name="ingest_candles", **network_retries())

@@ -8,7 +8,7 @@ import os
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from prefect import task
 
@@ -16,14 +16,13 @@ from configs.market import MarketSettings
 from configs.operations import OperationsSettings
 from data_contracts.gate import ContractViolation
 from desk.errors import BadFile, DeskError, PreflightFailed
+from desk.execution.ccxt_settings import constructor_config
 from desk.instruments import Instrument
 from desk.market.archive_source import read_candles
+from desk.market.exchange_source import ExchangeSource, open_exchange
 from tasks.policies import network_retries
-from tasks.services import Greeting, ensure_exchange
+from tasks.services import Greeting, ensure_exchange, recorded_exchange
 from tasks.values import InstrumentRow, Market
-
-if TYPE_CHECKING:
-    from desk.market.exchange_source import ExchangeSource
 
 
 @task(name="open_market", **network_retries())
@@ -83,23 +82,17 @@ def _digest(paths: Sequence[Path]) -> str:
 
 def connection(greeting: Greeting) -> dict[str, Any]:
     """The ccxt constructor config that reaches this practice exchange."""
-    from desk.execution.ccxt_settings import constructor_config
-
     return constructor_config(greeting.rest, greeting.ws, greeting.api_key, greeting.secret)
 
 
 def source_of(operations: OperationsSettings) -> ExchangeSource:
     """The exchange's market data through unmodified ccxt."""
-    from desk.market.exchange_source import ExchangeSource, open_exchange
-
     greeting = running_exchange(operations)
     return ExchangeSource(open_exchange(connection(greeting)))
 
 
 def running_exchange(operations: OperationsSettings) -> Greeting:
     """The practice exchange that `open_market` started; SourceStale when it is gone, so that the task is retried after a restart."""
-    from tasks.services import recorded_exchange
-
     return recorded_exchange(operations)
 
 

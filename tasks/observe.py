@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 
 from configs.operations import OperationsSettings
 from desk import log
@@ -12,8 +11,9 @@ from tasks.hooks import forward_to_run_log
 
 def start_logging(operations: OperationsSettings, **context: str) -> None:
     """Configure the sinks and bind run, flow, settings and mode ids to every later line."""
-    log.configure(operations.log_level, operations.log_format, operations.var / "log" / "tradewind.jsonl", bridge=forward_to_run_log)
-    log.bind(**context)
+    # One process writes one file: rotation is not safe between processes.
+    target = operations.var / "log" / f"{context['flow']}.jsonl"
+    log.configure(operations.log_level, operations.log_format, target, bridge=forward_to_run_log, context=context)
     quiet_prefect_console()
 
 
@@ -33,8 +33,3 @@ def step_started(title: str, done: int, steps: int) -> None:
 def step_done(title: str, done: int, steps: int) -> None:
     """One line after it."""
     log.event("step.done", step=f"{done}/{steps}", title=title)
-
-
-def interactive() -> bool:
-    """Whether a person watches."""
-    return sys.stderr.isatty()

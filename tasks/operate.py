@@ -30,7 +30,11 @@ def check_health(operations: OperationsSettings) -> Health:
     free = shutil.disk_usage(operations.var).free / 2**30
     with open_ledger(operations) as ledger:
         entries = ledger.verify().count
-    checks = {"disk": f"{free:.1f} GiB free", "trial ledger": f"{entries} entries verify", **{f"service {name}": state for name, state in status(operations).items()}}
+    checks = {
+        "disk": f"{free:.1f} GiB free",
+        "trial ledger": f"{entries} entries verify",
+        **{f"service {name}": state for name, state in status(operations).items()},
+    }
     create_table_artifact(key="health", table=[{"check": name, "found": found} for name, found in checks.items()], description="health")
     if free < MIN_FREE_GIB:
         raise PreflightFailed(f"expected {MIN_FREE_GIB:g} GiB free under {operations.var}, found {free:.1f}; free space or move the state folder")

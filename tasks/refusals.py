@@ -15,6 +15,8 @@ def named(error: BaseException | None) -> Exception | None:
         if isinstance(seen, (DeskError, ContractViolation)):
             return seen
         if isinstance(seen, OSError) and seen.errno == errno.ENOSPC:
-            return NoSpace(f"expected room to write, found a full disk at {seen.filename or 'the state folder'}; free space or set DESK__OPERATIONS__VAR to another disk")
+            return NoSpace(
+                f"expected room to write, found a full disk at {seen.filename or 'the state folder'}; free space or set DESK__OPERATIONS__VAR to another disk"
+            )
         seen = seen.__cause__ or seen.__context__
     return None

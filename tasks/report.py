@@ -25,7 +25,7 @@ from desk.features import regime
 from desk.review import content
 from desk.review.report import render
 from tasks.backtest import returns_of
-from tasks.ingest import lake_of
+from tasks.places import lake_of
 from tasks.policies import cache_ledger
 from tasks.values import Market, Outcome, Research, Rules, Verdict
 
@@ -56,7 +56,9 @@ def announce(target: Path, verdict: Verdict) -> None:
     """The decision and the way to the page, in Prefect's UI."""
     promoted = verdict.promoted
     reasons = "\n".join(f"- {reason}" for reason in promoted.reasons) or "- every condition held"
-    create_markdown_artifact(key="decision", markdown=f"# {'Promoted' if promoted.promoted else 'Not promoted'}\n\n{reasons}\n", description="promotion decision")
+    create_markdown_artifact(
+        key="decision", markdown=f"# {'Promoted' if promoted.promoted else 'Not promoted'}\n\n{reasons}\n", description="promotion decision"
+    )
     create_link_artifact(key="report", link=target.resolve().as_uri(), link_text="the run's report", description="HTML report")
 
 
@@ -81,7 +83,7 @@ def page(market: Market, research: Research, verdict: Verdict, rules: Rules, ope
         refusals=[content.RefusalRow(guard, reason, count) for (guard, reason), count in refusals_of(network)],
         promotion=promotion_of(verdict),
         paper=paper_of(verdict, rules),
-        tasks=[content.TaskRow(name, cached, seconds) for name, cached, seconds in cache_ledger()],
+        tasks=[content.TaskRow(step.name, step.cached, step.seconds) for step in cache_ledger()],
         viewers=[
             content.Viewer("Prefect", "make up", f"http://127.0.0.1:{operations.prefect_port}"),
             content.Viewer("MLflow", "make up", f"http://127.0.0.1:{operations.mlflow_port}"),
@@ -124,7 +126,9 @@ def data_section(research: Research, bars: pl.DataFrame) -> content.DataSection:
     missing = Counter[str]()
     for gap in research.validated.gaps:
         missing[gap.symbol] += gap.missing_bars
-    spans = bars.group_by("symbol").agg(pl.len().alias("rows"), pl.col("open_time").min().alias("first"), pl.col("open_time").max().alias("last")).sort("symbol")
+    spans = (
+        bars.group_by("symbol").agg(pl.len().alias("rows"), pl.col("open_time").min().alias("first"), pl.col("open_time").max().alias("last")).sort("symbol")
+    )
     failures = research.validated.expectation_failures
     return content.DataSection(
         symbols=[content.SymbolRows(row["symbol"], row["rows"], row["first"], row["last"], missing[row["symbol"]]) for row in spans.iter_rows(named=True)],
@@ -229,7 +233,7 @@ def promotion_of(verdict: Verdict) -> content.Promotion:
 def paper_of(verdict: Verdict, rules: Rules) -> content.PaperSession:
     """The paper window, read back from its journal."""
     window = verdict.window
-    with Chain(window.journal, sync=False) as chain:
+    with Chain.reading(window.journal) as chain:
         steps = Journal(chain, rules.settings_hash).steps()[-window.bars :] if window.bars else ()
     return content.PaperSession(
         bars=window.bars,

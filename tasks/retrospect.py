@@ -60,9 +60,22 @@ def write_document(trials: list[dict[str, Any]], proposal: Proposal, tuning: Tun
     target = operations.var / "retrospectives" / f"{now:%Y-%m-%d}.md"
     target.parent.mkdir(parents=True, exist_ok=True)
     best = sorted((t for t in trials if isinstance(t.get("score"), float)), key=lambda t: -t["score"])[:5]
-    lines = [f"# Retrospective {now:%Y-%m-%d}", "", f"{len(trials)} trials are in the ledger.", "", "| study | trial | score | parameters |", "| --- | --- | --- | --- |"]
+    lines = [
+        f"# Retrospective {now:%Y-%m-%d}",
+        "",
+        f"{len(trials)} trials are in the ledger.",
+        "",
+        "| study | trial | score | parameters |",
+        "| --- | --- | --- | --- |",
+    ]
     lines += [f"| {t['study']} | {t['number']} | {t['score']:.4f} | {t['params']} |" for t in best]
-    lines += ["", "## Next search", "", f"Searched now: learning rate {tuning.learning_rate}, weight decay {tuning.weight_decay}, dropout {tuning.dropout}.", ""]
+    lines += [
+        "",
+        "## Next search",
+        "",
+        f"Searched now: learning rate {tuning.learning_rate}, weight decay {tuning.weight_decay}, dropout {tuning.dropout}.",
+        "",
+    ]
     lines += [f"- {name}: {low:g} to {high:g}" for name, (low, high) in proposal.bounds.items()] or ["- unchanged"]
     lines += ["", f"Why: {proposal.reason}.", ""]
     target.write_text("\n".join(lines), encoding="utf-8")

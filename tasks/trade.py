@@ -7,7 +7,6 @@ import urllib.request
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from prefect import task
 
@@ -17,7 +16,9 @@ from desk.books.journal import Journal, Step
 from desk.chain import Chain
 from desk.errors import SourceStale
 from desk.log import event
-from desk.market.streamed_feed import StreamedFeed, Window as Bounds
+from desk.market.exchange_source import open_streams
+from desk.market.streamed_feed import StreamedFeed
+from desk.market.streamed_feed import Window as Bounds
 from desk.modes import paper
 from desk.session import SessionResult
 from tasks.assembly import setup_of, stitched
@@ -45,14 +46,7 @@ def streamed(market: Market, rules: Rules, operations: OperationsSettings) -> St
     """The market's stream, asked for one more bar at a time when the exchange waits for us."""
     greeting = running_exchange(operations)
     bounds = Bounds(max_events=rules.trading.paper_bars, ends_at=market.ends_at, advance=advance_of(greeting.admin))
-    return StreamedFeed(source_of(operations), lambda: pro_exchange(connection(greeting)), market.symbols, Timeframe(market.timeframe), bounds)
-
-
-def pro_exchange(config: dict[str, Any]) -> Any:
-    """An unmodified ccxt.pro exchange on this connection."""
-    from desk.market.exchange_source import open_streams
-
-    return open_streams(config)
+    return StreamedFeed(source_of(operations), lambda: open_streams(connection(greeting)), market.symbols, Timeframe(market.timeframe), bounds)
 
 
 def advance_of(admin: str) -> Callable[[], None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from configs.learning import LearningSettings
 from configs.operations import OperationsSettings
@@ -14,8 +14,7 @@ from tasks.policies import artefact_task
 from tasks.values import Features, FoldFit, Validated
 
 if TYPE_CHECKING:
-    import numpy as np
-
+    from models.walk import Span
     from models.windows import Table
 
 
@@ -42,7 +41,7 @@ def train_fold(fold: int, validated: Validated, features: Features, learning: Le
     )
 
 
-def fold_of(fold: int, validated: Validated, features: Features, learning: LearningSettings, operations: OperationsSettings) -> tuple[Table, object]:
+def fold_of(fold: int, validated: Validated, features: Features, learning: LearningSettings, operations: OperationsSettings) -> tuple[Table, Span]:
     """The training table and the rows of one fold."""
     from models.walk import spans
     from models.windows import build
@@ -52,9 +51,10 @@ def fold_of(fold: int, validated: Validated, features: Features, learning: Learn
     return table, list(spans(len(table.times), learning))[fold]
 
 
-def instant(moment: np.datetime64) -> datetime:
+def instant(moment: Any) -> datetime:
     """An aware UTC datetime of a numpy microsecond stamp."""
-    return moment.astype("datetime64[us]").item().replace(tzinfo=UTC)
+    found: datetime = moment.astype("datetime64[us]").item()
+    return found.replace(tzinfo=UTC)
 
 
 def defined(number: float) -> float | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from prefect import task
 from prefect.artifacts import create_table_artifact
 
 from configs.operations import OperationsSettings
@@ -15,7 +14,7 @@ from data_contracts.gate import Quarantined, admit
 from desk.errors import ContractBroken
 from desk.log import event
 from desk.market.gaps import find_gaps
-from tasks.ingest import lake_of
+from tasks.places import lake_of
 from tasks.policies import artefact_task
 from tasks.values import Gap, Market, Validated
 

@@ -9,12 +9,11 @@ from __future__ import annotations
 import hashlib
 import inspect
 import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from desk import costs, instruments
 from desk.backtest import loop
@@ -28,12 +27,12 @@ _COMPILED = {
     sizing: ("order_lots",),
     guards: ("check", "drawdown_breached", "daily_loss_breached"),
     fills: ("fill_lots", "fill_ticks", "ration"),
-    loop: ("has_bar", "mark", "remember", "decide", "judge", "settle", "execute", "exact_product", "add_to"),
+    loop: ("has_bar", "mark", "remember", "wish", "judge", "record_refusal", "settle", "execute", "exact_product", "add_to"),
 }
 
 
 @cache
-def play() -> Callable[..., None]:
+def play() -> Callable[[loop.Run], None]:
     """`loop.play` as machine code; releases the interpreter lock while it runs."""
     import numba
     from numba.extending import register_jitable
@@ -42,8 +41,8 @@ def play() -> Callable[..., None]:
         for name in names:
             register_jitable(error_model="numpy")(getattr(module, name))
     with _cached_in(_cache_folder()) as kept:
-        compiled: Callable[..., None] = numba.njit(loop.play, cache=kept, nogil=True, error_model="numpy")
-    return compiled
+        compiled: Any = numba.njit(loop.play, cache=kept, nogil=True, error_model="numpy")
+    return cast("Callable[[loop.Run], None]", compiled)
 
 
 def _cache_folder() -> Path:
@@ -62,9 +61,9 @@ def _cached_in(folder: Path) -> Iterator[bool]:
     except OSError:
         yield False
         return
-    before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = str(folder)
+    settings: Any = numba.config
+    before, settings.CACHE_DIR = settings.CACHE_DIR, str(folder)
     try:
         yield os.access(folder, os.W_OK)
     finally:
-        numba.config.CACHE_DIR = before
+        settings.CACHE_DIR = before

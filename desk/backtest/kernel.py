@@ -6,9 +6,8 @@ they come from is the caller's matter. What it assumes is in docs/assumptions.md
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from decimal import Decimal
 from itertools import product
 from typing import Any
 
@@ -20,17 +19,15 @@ from configs.risk import RiskSettings
 from configs.trading import CostSettings, TradingSettings
 from desk import measures
 from desk.backtest import compiled
-from desk.backtest.loop import Grid, Market, Records, Rules
+from desk.backtest.loop import Records
 from desk.backtest.panel import Panel
 from desk.backtest.result import FILLS, REFUSALS, Result
-from desk.errors import ContractBroken
+from desk.backtest.stage import Stage
+from desk.costs import fee
 from desk.instruments import Instrument
 from desk.risk.guards import GUARDS
 
 Floats = NDArray[np.float64]
-
-# Without a venue's grid: steps so fine that they do not matter.
-_FINE = Decimal("1e-8")
 
 
 def simulate(
@@ -48,16 +45,16 @@ def simulate(
     the account is the default one.
     """
     account = trading or TradingSettings()
-    grid = _grid(bars, instruments)
-    records = _play(bars, targets, grid, _rules(account, costs, limits, len(bars.symbols)))
-    fills = _fills(bars, records, grid, costs)
+    stage = Stage.of(bars, costs, limits, instruments=instruments, trading=account)
+    records = _play(stage, targets)
+    fills = _fills(stage, records)
     return Result(
         times=bars.closed_at,
         symbols=bars.symbols,
         equity=records.equity,
         fills=fills,
         refusals=_refusals(bars, records, limits),
-        positions=records.positions,
+        positions=_positions(stage, records),
         measures=_measures(records.equity, fills, bars.bars_per_year),
         assumptions=_assumptions(bars, account, costs, limits),
     )
@@ -81,10 +78,10 @@ def sweep(
     not with combinations.
     """
     names = tuple(grid)
-    rules, steps = _rules(trading or TradingSettings(), costs, limits, len(bars.symbols)), _grid(bars, instruments)
+    stage = Stage.of(bars, costs, limits, instruments=instruments, trading=trading or TradingSettings())
 
     def run(values: tuple[Any, ...]) -> tuple[Any, ...]:
-        records = _play(bars, targets_of(bars, **dict(zip(names, values, strict=True))), steps, rules)
+        records = _play(stage, targets_of(bars, **dict(zip(names, values, strict=True))))
         returns = measures.returns_of(records.equity)
         return *values, float(records.equity[-1]), measures.sharpe(returns, bars.bars_per_year), int(records.counts[0])
 
@@ -93,96 +90,21 @@ def sweep(
     return pl.DataFrame(rows, schema=[*names, "equity", "sharpe", "fills"], orient="row")
 
 
-def _play(bars: Panel, targets: Floats, grid: Grid, rules: Rules) -> Records:
+def _play(stage: Stage, targets: Floats) -> Records:
     """Run the compiled loop; records come back in the panel's column order."""
-    if targets.shape != bars.close.shape:
-        raise ContractBroken(f"expected exposures of shape {bars.close.shape}, found {targets.shape}: one row per time, one column per symbol")
-    if (np.abs(targets) > 1).any():
-        raise ContractBroken(f"expected exposures in [-1, 1], found {np.nanmax(np.abs(targets))}: correct the strategy")
-    # Sequences matter when cash is short, and the sequence is the symbols' order, whatever the panel's is.
-    order = np.argsort(np.array(bars.symbols))
-    market = Market(*(_column_order(array, order) for array in (bars.open, bars.close, bars.volume)), bars.closed_at.astype(np.int64))
-    records = _empty_records(*bars.close.shape)
-    compiled.play()(market, _column_order(targets, order), Grid(*(array[order] for array in grid)), rules, records)
-    back = np.argsort(order)
+    run = stage.run(targets)
+    compiled.play()(run)
+    records, order = run.records, stage.order
     return records._replace(
-        positions=_column_order(records.positions, back),
-        fill_asset=order[records.fill_asset[: records.counts[0]]],
-        refusal_asset=order[records.refusal_asset[: records.counts[1]]],
+        fill_asset=order[records.fill_asset[: records.counts[0]]].astype(np.int32),
+        refusal_asset=order[records.refusal_asset[: records.counts[1]]].astype(np.int32),
     )
 
 
-def _column_order(array: Floats, order: NDArray[np.int64]) -> Floats:
-    """Columns rearranged, as contiguous float64; the array itself where nothing has to move."""
-    arranged = array if (order == np.arange(len(order))).all() else array[:, order]
-    return np.ascontiguousarray(arranged, dtype=np.float64)
-
-
-def _empty_records(n_rows: int, n_assets: int) -> Records:
-    """Room for the most that can happen: a fill and a refusal per asset and row. Untouched room takes no memory."""
-    most = n_rows * n_assets
-    return Records(
-        equity=np.empty(n_rows),
-        positions=np.empty((n_rows, n_assets)),
-        fill_row=np.empty(most, np.int32),
-        fill_asset=np.empty(most, np.int32),
-        fill_lots=np.empty(most, np.int64),
-        fill_ticks=np.empty(most, np.int64),
-        refusal_row=np.empty(most, np.int32),
-        refusal_asset=np.empty(most, np.int32),
-        refusal_guard=np.empty(most, np.int8),
-        counts=np.zeros(2, np.int64),
-    )
-
-
-def _grid(bars: Panel, instruments: Mapping[str, Instrument] | None) -> Grid:
-    if instruments is None:
-        instruments = {symbol: Instrument(symbol, "", "", _FINE, _FINE, Decimal(0)) for symbol in bars.symbols}
-    missing = [symbol for symbol in bars.symbols if symbol not in instruments]
-    if missing:
-        raise ContractBroken(f"expected an instrument for every symbol of the bars, found none for {', '.join(missing)}: add them or drop the bars")
-    steps = [instruments[symbol] for symbol in bars.symbols]
-    values = [each.lot * each.tick for each in steps]
-    return Grid(
-        lot=_floats(each.lot for each in steps),
-        tick=_floats(each.tick for each in steps),
-        min_notional=_floats(each.min_notional for each in steps),
-        value=_floats(values),
-        value_rest=_floats(_rest(value) for value in values),
-    )
-
-
-def _rules(trading: TradingSettings, costs: CostSettings, limits: RiskSettings, n_assets: int) -> Rules:
-    return Rules(
-        cash=float(trading.initial_cash),
-        cash_rest=float(_rest(trading.initial_cash)),
-        share=trading.gross_weight / n_assets,
-        band=trading.rebalance_band,
-        half_spread_bps=costs.half_spread_bps,
-        impact_bps=costs.impact_bps,
-        participation_cap=costs.participation_cap,
-        fee_rate=costs.fee_rate,
-        fee_rate_rest=float(_rest(Decimal(repr(costs.fee_rate)))),
-        max_position_weight=limits.max_position_weight,
-        max_gross_weight=limits.max_gross_weight,
-        max_drawdown=limits.max_drawdown,
-        max_daily_loss=limits.max_daily_loss,
-    )
-
-
-def _rest(exact: Decimal) -> Decimal:
-    """What the nearest float loses of a Decimal."""
-    return exact - Decimal(float(exact))
-
-
-def _floats(numbers: Iterable[Decimal]) -> Floats:
-    return np.array([float(number) for number in numbers])
-
-
-def _fills(bars: Panel, records: Records, grid: Grid, costs: CostSettings) -> pl.DataFrame:
-    count = int(records.counts[0])
+def _fills(stage: Stage, records: Records) -> pl.DataFrame:
+    bars, lot, tick, count = stage.bars, _by_column(stage, "lot"), _by_column(stage, "tick"), int(records.counts[0])
     asset, lots, ticks = records.fill_asset, np.abs(records.fill_lots[:count]), records.fill_ticks[:count]
-    quantity, price = _on_grid(lots, grid.lot[asset]), _on_grid(ticks, grid.tick[asset])
+    quantity, price = _on_grid(lots, lot[asset]), _on_grid(ticks, tick[asset])
     return pl.DataFrame(
         {
             "time": _moments(bars.times, records.fill_row[:count]),
@@ -192,10 +114,26 @@ def _fills(bars: Panel, records: Records, grid: Grid, costs: CostSettings) -> pl
             "ticks": ticks,
             "quantity": quantity,
             "price": price,
-            "fee": quantity * price * costs.fee_rate,
+            "fee": fee(quantity * price, stage.rules.fee_rate),
         },
         schema=FILLS,
     )
+
+
+def _positions(stage: Stage, records: Records) -> Floats:
+    """What was held after each close, in base units [time, asset]: the running sum of the fills."""
+    count = int(records.counts[0])
+    lots = np.zeros(stage.bars.close.shape, dtype=np.int64)
+    lots[records.fill_row[:count], records.fill_asset] = records.fill_lots[:count]
+    np.cumsum(lots, axis=0, out=lots)
+    return lots * _by_column(stage, "lot")
+
+
+def _by_column(stage: Stage, field: str) -> Floats:
+    """A field of the book in the panel's column order."""
+    values = np.empty(len(stage.order))
+    values[stage.order] = stage.book[field]
+    return values
 
 
 def _on_grid(steps: NDArray[np.int64], step: Floats) -> Floats:

@@ -8,7 +8,7 @@ and a floor in sizing can never fall the other way.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +20,19 @@ from desk.strategy.sizing import order_lots
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Book = NDArray[np.void]
+Holding = Any  # one row of a book: a record to numba, np.void to Python
 
 _DAY_US = 86_400_000_000
 _SPLITTER = 134_217_729.0  # 2**27 + 1, halves a 53-bit significand (Dekker 1971)
+
+
+# One row per asset: its grid (lot in base, tick and smallest order in quote, value of one tick on one lot in two floats), the position and
+# the waiting order in signed lots, the last close, and scratch for a round of buys.
+BOOK = np.dtype(
+    [(name, np.float64) for name in ("lot", "tick", "min_notional", "value", "value_rest", "last_close", "unit_cost")]
+    + [(name, np.int64) for name in ("lots", "order", "wanted", "ticks")]
+)
 
 
 class Market(NamedTuple):
@@ -34,21 +44,9 @@ class Market(NamedTuple):
     closed_at: Ints
 
 
-class Grid(NamedTuple):
-    """Per asset: lot (base), tick and smallest order (quote), and the value of one tick on one lot in two floats (quote)."""
-
-    lot: Floats
-    tick: Floats
-    min_notional: Floats
-    value: Floats
-    value_rest: Floats
-
-
 class Rules(NamedTuple):
-    """Account, costs and limits. `_rest` is what a float loses of the Decimal it stands for."""
+    """Costs and limits. `fee_rate_rest` is what the float loses of the Decimal it stands for."""
 
-    cash: float
-    cash_rest: float
     share: float
     band: float
     half_spread_bps: float
@@ -63,10 +61,9 @@ class Rules(NamedTuple):
 
 
 class Records(NamedTuple):
-    """What the loop writes: equity [time], positions [time, asset] in base units, and as many rows of fills and refusals as `counts` says."""
+    """What the loop writes: equity [time], and as many fills (signed lots) and refusals as `counts` says. Positions follow from the fills."""
 
     equity: Floats
-    positions: Floats
     fill_row: NDArray[np.int32]
     fill_asset: NDArray[np.int32]
     fill_lots: Ints
@@ -77,16 +74,15 @@ class Records(NamedTuple):
     counts: Ints
 
 
-class State(NamedTuple):
-    """The book while the loop runs, per asset: position, waiting order (signed lots), last close; scratch for a round of buys; cash."""
+class Run(NamedTuple):
+    """Everything one run reads and writes: `targets` [time, asset], `book` [asset] of dtype BOOK, `cash` in two floats (quote)."""
 
-    lots: Ints
-    orders: Ints
-    last_close: Floats
-    wanted: Ints
-    ticks: Ints
-    unit_costs: Floats
+    market: Market
+    targets: Floats
+    book: Book
     cash: Floats
+    rules: Rules
+    records: Records
 
 
 class Marks(NamedTuple):
@@ -99,52 +95,51 @@ class Marks(NamedTuple):
     day_reducing: bool
 
 
-def play(market: Market, targets: Floats, grid: Grid, rules: Rules, records: Records) -> None:
-    """Play exposures `targets` [time, asset] (NaN: no order) through the market into `records`."""
-    n_rows, n_assets = market.close.shape
-    state = State(
-        np.zeros(n_assets, np.int64),
-        np.zeros(n_assets, np.int64),
-        np.full(n_assets, np.nan),
-        np.zeros(n_assets, np.int64),
-        np.zeros(n_assets, np.int64),
-        np.zeros(n_assets),
-        np.array([rules.cash, rules.cash_rest]),
-    )
+def play(run: Run) -> None:
+    """Play the exposures (NaN: no order) through the market into the records."""
+    # Taken out of their tuples once: every access in the loop would count references.
+    close, targets, book, cash, rules = run.market.close, run.targets, run.book, run.cash, run.rules
+    closed_at, curve = run.market.closed_at, run.records.equity
     marks = Marks(-np.inf, -(2**62), 0.0, False, False)
-    equity, waiting = rules.cash, False
-    for row in range(n_rows):
-        if has_bar(market, row):
-            if waiting:
-                settle(market, row, grid, rules, records, state)
-            equity = mark(market, row, grid, state)
-            marks = remember(marks, equity, market.closed_at[row], rules)
-            waiting = decide(market, row, targets, grid, rules, state, equity)
-            if waiting:
-                waiting = judge(row, grid, rules, records, state, marks, equity)
-        records.equity[row] = equity
-        for asset in range(n_assets):
-            records.positions[row, asset] = state.lots[asset] * grid.lot[asset]
+    waiting = False
+    for row in range(len(close)):
+        if waiting and has_bar(close, row):
+            settle(run, row)
+            waiting = False
+        equity, traded = mark(close, row, book, cash)
+        curve[row] = equity
+        if not traded:
+            continue
+        marks = remember(marks, equity, closed_at[row], rules)
+        for asset in range(len(book)):
+            order = wish(targets[row, asset], close[row, asset], book[asset], rules, equity)
+            book[asset]["order"] = order
+            waiting = waiting or order != 0
+        if waiting:
+            waiting = judge(run, row, marks, equity)
 
 
-def has_bar(market: Market, row: int) -> bool:
+def has_bar(close: Floats, row: int) -> bool:
     """Whether anything traded: a row without a bar is no event, and orders wait on."""
-    for asset in range(market.close.shape[1]):
-        if not math.isnan(market.close[row, asset]):
+    for asset in range(close.shape[1]):  # noqa: SIM110 - numba compiles no generators into any()
+        if not math.isnan(close[row, asset]):
             return True
     return False
 
 
-def mark(market: Market, row: int, grid: Grid, state: State) -> float:
-    """Equity at this close, in quote."""
-    equity = state.cash[0]
-    for asset in range(len(state.lots)):
-        close = market.close[row, asset]
-        if not math.isnan(close):
-            state.last_close[asset] = close
-        if state.lots[asset] != 0:
-            equity += state.lots[asset] * grid.lot[asset] * state.last_close[asset]
-    return equity
+def mark(close: Floats, row: int, book: Book, cash: Floats) -> tuple[float, bool]:
+    """Equity at this close, in quote, and whether anything traded; remembers the closes."""
+    equity, traded = cash[0], False
+    for asset in range(len(book)):
+        price = close[row, asset]
+        if math.isnan(price):
+            price = book[asset]["last_close"]
+        else:
+            book[asset]["last_close"] = price
+            traded = True
+        if book[asset]["lots"] != 0:
+            equity += book[asset]["lots"] * book[asset]["lot"] * price
+    return equity, traded
 
 
 def remember(before: Marks, equity: float, closed_at_us: int, rules: Rules) -> Marks:
@@ -158,86 +153,85 @@ def remember(before: Marks, equity: float, closed_at_us: int, rules: Rules) -> M
     return Marks(peak, day_end_us, day_first, reducing, day_reducing)
 
 
-def decide(market: Market, row: int, targets: Floats, grid: Grid, rules: Rules, state: State, equity: float) -> bool:
-    """Write the wanted orders into the state; whether there are any."""
-    any_order = False
-    for asset in range(len(state.lots)):
-        exposure, close = targets[row, asset], market.close[row, asset]
-        state.orders[asset] = 0
-        if not (math.isnan(exposure) or math.isnan(close)):
-            held, lot, least = state.lots[asset], grid.lot[asset], grid.min_notional[asset]
-            state.orders[asset] = order_lots(exposure * rules.share, held, equity, close, lot, least, rules.band)
-            any_order |= state.orders[asset] != 0
-    return any_order
+def wish(exposure: float, close: float, holding: Holding, rules: Rules, equity: float) -> int:
+    """The order, in signed lots, that leads to an exposure. None without a bar or an opinion."""
+    if math.isnan(exposure) or math.isnan(close):
+        return 0
+    return order_lots(exposure * rules.share, holding["lots"], equity, close, holding["lot"], holding["min_notional"], rules.band)
 
 
-def judge(row: int, grid: Grid, rules: Rules, records: Records, state: State, marks: Marks, equity: float) -> bool:
+def judge(run: Run, row: int, marks: Marks, equity: float) -> bool:
     """Strike out what the guards refuse, sells first; whether anything is left."""
-    gross, any_left = 0.0, False
-    for asset in range(len(state.lots)):
-        if state.lots[asset] != 0:
-            gross += abs(state.lots[asset]) * grid.lot[asset] * state.last_close[asset]
+    book, limits, gross, any_left = run.book, run.rules, 0.0, False
+    for asset in range(len(book)):
+        if book[asset]["lots"] != 0:
+            gross += abs(book[asset]["lots"]) * book[asset]["lot"] * book[asset]["last_close"]
     for sign in (-1, 1):
-        for asset in range(len(state.lots)):
-            delta = state.orders[asset]
+        for asset in range(len(book)):
+            delta, held = book[asset]["order"], book[asset]["lots"]
             if delta * sign <= 0:
                 continue
-            held, close, lot = state.lots[asset], state.last_close[asset], grid.lot[asset]
-            latches, weights = (marks.reducing, marks.day_reducing), (rules.max_position_weight, rules.max_gross_weight)
-            code = check(delta, held, close, lot, equity, gross, latches[0], latches[1], weights[0], weights[1])
+            close, lot = book[asset]["last_close"], book[asset]["lot"]
+            code = check(delta, held, close, lot, equity, gross, marks.reducing, marks.day_reducing, limits.max_position_weight, limits.max_gross_weight)
             if code == 0:
                 gross += (abs(held + delta) - abs(held)) * lot * close
                 any_left = True
             else:
-                state.orders[asset] = 0
-                at = records.counts[1]
-                records.refusal_row[at], records.refusal_asset[at], records.refusal_guard[at] = row, asset, code
-                records.counts[1] = at + 1
+                book[asset]["order"] = 0
+                record_refusal(run.records, row, asset, code)
     return any_left
 
 
-def settle(market: Market, row: int, grid: Grid, rules: Rules, records: Records, state: State) -> None:
+def record_refusal(records: Records, row: int, asset: int, code: int) -> None:
+    """Write down that a guard said no."""
+    at = records.counts[1]
+    records.refusal_row[at], records.refusal_asset[at], records.refusal_guard[at] = row, asset, code
+    records.counts[1] = at + 1
+
+
+def settle(run: Run, row: int) -> None:
     """Execute what waits at this row's opens: sells, then the buys that the cash carries. What does not fill dies."""
-    any_buy = False
-    for asset in range(len(state.orders)):
-        order = state.orders[asset]
-        state.wanted[asset], state.unit_costs[asset] = 0, 0.0
-        if order == 0 or math.isnan(market.close[row, asset]):
+    book, rules, any_buy = run.book, run.rules, False
+    for asset in range(len(book)):
+        order, lot, tick = book[asset]["order"], book[asset]["lot"], book[asset]["tick"]
+        book[asset]["wanted"] = 0
+        if order == 0 or math.isnan(run.market.close[row, asset]):
             continue
-        volume, lot = market.volume[row, asset], grid.lot[asset]
+        volume = run.market.volume[row, asset]
         lots = fill_lots(abs(order), volume, lot, rules.participation_cap)
         if lots == 0:
             continue
-        sign, tick = (1 if order > 0 else -1), grid.tick[asset]
-        ticks = fill_ticks(market.open[row, asset], tick, sign, rules.half_spread_bps, rules.impact_bps, lots * lot / volume)
+        sign = 1 if order > 0 else -1
+        ticks = fill_ticks(run.market.open[row, asset], tick, sign, rules.half_spread_bps, rules.impact_bps, lots * lot / volume)
         if sign < 0:
-            execute(row, asset, -lots, ticks, grid, rules, records, state)
+            execute(run, row, asset, -lots, ticks)
         else:
-            state.wanted[asset], state.ticks[asset] = lots, ticks
-            state.unit_costs[asset] = ticks * tick * lot * (1.0 + rules.fee_rate)
+            book[asset]["wanted"], book[asset]["ticks"] = lots, ticks
+            book[asset]["unit_cost"] = ticks * tick * lot * (1.0 + rules.fee_rate)
             any_buy = True
     if any_buy:
-        granted = ration(state.wanted, state.unit_costs, state.cash[0])
-        for asset in range(len(granted)):
+        granted = ration(book["wanted"], book["unit_cost"], run.cash[0])
+        for asset in range(len(book)):
             if granted[asset] > 0:
-                execute(row, asset, granted[asset], state.ticks[asset], grid, rules, records, state)
+                execute(run, row, asset, granted[asset], book[asset]["ticks"])
 
 
-def execute(row: int, asset: int, lots: int, ticks: int, grid: Grid, rules: Rules, records: Records, state: State) -> None:
+def execute(run: Run, row: int, asset: int, lots: int, ticks: int) -> None:
     """Book one fill of `lots` (signed) and write it down."""
+    records, holding, rules = run.records, run.book[asset], run.rules
     at = records.counts[0]
     records.fill_row[at], records.fill_asset[at], records.fill_lots[at], records.fill_ticks[at] = row, asset, lots, ticks
     records.counts[0] = at + 1
-    state.lots[asset] += lots
-    count, count_rest = exact_product(float(abs(lots)), float(ticks))
-    notional, notional_rest = exact_product(count, grid.value[asset])
-    notional_rest += count_rest * grid.value[asset] + count * grid.value_rest[asset]
+    holding["lots"] += lots
+    steps, steps_rest = exact_product(float(abs(lots)), float(ticks))
+    notional, notional_rest = exact_product(steps, holding["value"])
+    notional_rest += steps_rest * holding["value"] + steps * holding["value_rest"]
     charge = fee(notional, rules.fee_rate)
     # What the float product above lost of the Decimal fee.
     charge_rest = exact_product(notional, rules.fee_rate)[1] + notional_rest * rules.fee_rate + notional * rules.fee_rate_rest
     sign = 1.0 if lots > 0 else -1.0
-    add_to(state.cash, -sign * notional, -sign * notional_rest)
-    add_to(state.cash, -charge, -charge_rest)
+    add_to(run.cash, -sign * notional, -sign * notional_rest)
+    add_to(run.cash, -charge, -charge_rest)
 
 
 def exact_product(left: float, right: float) -> tuple[float, float]:

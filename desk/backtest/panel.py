@@ -64,15 +64,17 @@ class Panel:
     def bar_length(self) -> np.timedelta64:
         """Length of one bar."""
         if self.timeframe is not None:
-            return np.timedelta64(self.timeframe.milliseconds, "ms").astype("timedelta64[us]")
+            return np.timedelta64(self.timeframe.milliseconds * 1000, "us")
         if len(self.times) < 2:
             raise ContractBroken("expected a timeframe or at least two rows to tell how long a bar is, found one row: name the timeframe")
-        return np.diff(self.times).min().astype("timedelta64[us]")
+        smallest: np.timedelta64 = np.diff(self.times.astype("datetime64[us]")).min()
+        return smallest
 
     @property
     def closed_at(self) -> NDArray[np.datetime64]:
         """When each row may be known: datetime64[us], UTC [time]."""
-        return self.times.astype("datetime64[us]") + self.bar_length
+        closed_at: NDArray[np.datetime64] = np.add(self.times.astype("datetime64[us]"), self.bar_length)
+        return closed_at
 
     @property
     def bars_per_year(self) -> float:

@@ -13,11 +13,20 @@ from numpy.typing import NDArray
 
 from desk.errors import BadFile
 
-_UTC = pl.Datetime("us", "UTC")
+_UTC: pl.DataType = pl.Datetime("us", "UTC")
 FILLS = pl.Schema(
-    {"time": _UTC, "symbol": pl.String, "side": pl.String, "lots": pl.Int64, "ticks": pl.Int64, "quantity": pl.Float64, "price": pl.Float64, "fee": pl.Float64}
+    {
+        "time": _UTC,
+        "symbol": pl.String(),
+        "side": pl.String(),
+        "lots": pl.Int64(),
+        "ticks": pl.Int64(),
+        "quantity": pl.Float64(),
+        "price": pl.Float64(),
+        "fee": pl.Float64(),
+    }
 )
-REFUSALS = pl.Schema({"time": _UTC, "symbol": pl.String, "guard": pl.String, "reason": pl.String})
+REFUSALS = pl.Schema({"time": _UTC, "symbol": pl.String(), "guard": pl.String(), "reason": pl.String()})
 
 # Two implementations may add the same numbers in another order; more than this is another story.
 _EQUITY_TOLERANCE = 1e-12
@@ -79,9 +88,11 @@ def first_difference(a: Result, b: Result) -> str | None:
         return f"marks differ: {len(a.times)} from {a.times[:1]} against {len(b.times)} from {b.times[:1]}"
     fills = ("time", "symbol", "side", "lots", "ticks")
     refusals = ("time", "symbol", "guard")
-    return _first_row("fill", a.fills.select(fills), b.fills.select(fills)) or _first_row(
-        "refusal", a.refusals.select(refusals), b.refusals.select(refusals)
-    ) or _first_mark(a, b)
+    return (
+        _first_row("fill", a.fills.select(fills), b.fills.select(fills))
+        or _first_row("refusal", a.refusals.select(refusals), b.refusals.select(refusals))
+        or _first_mark(a, b)
+    )
 
 
 def _first_row(kind: str, a: pl.DataFrame, b: pl.DataFrame) -> str | None:

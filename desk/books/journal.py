@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 from configs.vocabulary import Side
 from desk.books.portfolio import Portfolio
 from desk.chain import Chain, Entry
-from desk.errors import JournalBroken
+from desk.errors import BookMismatch, JournalBroken
 from desk.events import Approved, Fill, Order, Refused, Target
 from desk.instruments import Instrument
 
@@ -55,8 +55,9 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """Where a session stands: nothing yet (`last` is None), or after its last recorded step, with the orders not proven dead."""
+    """Where a session stands: at `at`, its opening (`last` is None) or its last recorded step, with the orders not proven dead."""
 
+    at: datetime
     portfolio: Portfolio
     last: Step | None
     pending: tuple[Approved, ...]
@@ -74,7 +75,7 @@ class Journal:
         """The account the session starts from; written once, before the first step."""
         positions = {symbol: str(position) for symbol, position in portfolio.positions.items()}
         self._append(at, OPENED, "", {"cash": str(portfolio.cash), "positions": positions})
-        return Recovered(portfolio, None, (), 0)
+        return Recovered(at, portfolio, None, (), 0)
 
     def record_step(self, step: Step) -> None:
         """One whole step in one transaction; when this returns, the step may be acted upon."""
@@ -97,30 +98,35 @@ class Journal:
     def recover(self, instruments: Mapping[str, Instrument]) -> Recovered | None:
         """Fold the whole journal, verified first. None: nothing was ever opened."""
         self._chain.verify()
-        portfolio: Portfolio | None = None
-        last: Step | None = None
+        recovered: Recovered | None = None
         rejected: set[str] = set()
-        steps = 0
         for link in self._chain.entries():
             if link.kind == OPENED:
-                positions = {symbol: Decimal(text) for symbol, text in link.payload["positions"].items()}
-                portfolio = Portfolio(instruments, Decimal(link.payload["cash"]), positions)
-            elif portfolio is None:
+                recovered = Recovered(link.at, _opening(link.payload, instruments), None, (), 0)
+            elif recovered is None:
                 raise JournalBroken(f"expected the first entry of {self._chain.path} to be '{OPENED}', found '{link.kind}': restore a backup")
             elif link.kind == STEP:
-                last, steps = _decode_step(link.at, link.payload), steps + 1
-                _book(portfolio, last.fills)
+                step = _decode_step(link.at, link.payload)
+                _book(recovered.portfolio, step.fills)
+                recovered = Recovered(link.at, recovered.portfolio, step, step.approved, recovered.steps + 1)
             elif link.kind == ANSWERS:
                 rejected.update(order_id for order_id, outcome, _ in link.payload["answers"] if outcome == REJECTED)
             elif link.kind == SETTLED:
-                _book(portfolio, [_decode_fill(row) for row in link.payload["fills"]])
-        if portfolio is None:
+                _book(recovered.portfolio, [_decode_fill(row) for row in link.payload["fills"]])
+        if recovered is None:
             return None
-        pending = () if last is None else tuple(item for item in last.approved if item.order.order_id not in rejected)
-        return Recovered(portfolio, last, pending, steps)
+        return replace(recovered, pending=tuple(item for item in recovered.pending if item.order.order_id not in rejected))
 
     def _append(self, at: datetime, kind: str, model: str, payload: dict[str, Any]) -> None:
         self._chain.append([Entry(at, kind, {"settings": self._settings, "model": model, **payload})])
+
+
+def _opening(payload: Mapping[str, Any], instruments: Mapping[str, Instrument]) -> Portfolio:
+    positions = {symbol: Decimal(text) for symbol, text in payload["positions"].items()}
+    if set(positions) != set(instruments):
+        known, wanted = ", ".join(sorted(positions)), ", ".join(sorted(instruments))
+        raise BookMismatch(f"expected the symbols this journal was opened on ({known}), found {wanted}: trade the same ones, or open another journal")
+    return Portfolio(instruments, Decimal(payload["cash"]), positions)
 
 
 def _book(portfolio: Portfolio, fills: Sequence[Fill]) -> None:

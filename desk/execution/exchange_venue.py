@@ -110,12 +110,14 @@ class ExchangeVenue:
         refusal = self._refusal(order, market_now)
         if refusal:
             return Answer(order.order_id, Outcome.REJECTED, refusal)
+        # ccxt keeps the last answer it read; without this, an order that got none would seem to have the answer before it.
+        self._exchange.last_http_response = None
         try:
             # No price: with one, ccxt turns a market buy into an amount of quote currency.
             params = {"newClientOrderId": order.order_id}
             reply = self._exchange.create_order(order.symbol, "market", order.side.value, str(order.quantity), None, params)
         except ccxt.BaseError as error:
-            outcome = Outcome.REJECTED if proves_refusal(error) else Outcome.UNRESOLVED
+            outcome = Outcome.REJECTED if proves_refusal(error, self._exchange.last_http_response) else Outcome.UNRESOLVED
             return Answer(order.order_id, outcome, f"{type(error).__name__}: {error}")
         if not reply.get("id"):
             return Answer(order.order_id, Outcome.UNRESOLVED, "an answer without an order")
@@ -168,14 +170,14 @@ class ExchangeVenue:
         self._working[order_id] = symbol
 
 
-def proves_refusal(error: Exception) -> bool:
-    """Whether an error proves that no order exists: a class or code of the allow-list, with the exchange's own {code, msg} in it.
+def proves_refusal(error: Exception, response: str | None) -> bool:
+    """Whether an error proves that no order exists: a class or code of the allow-list, and an answer with the exchange's own {code, msg}.
 
     "Duplicate order" is never a refusal: it means that there is one. Source: measured with ccxt against Binance's documented answers.
     """
     import ccxt
 
-    body = _body(error)
+    body = _refusal_in(response)
     if body is None or "duplicate" in str(body["msg"]).lower() or isinstance(error, (ccxt.OrderNotFound, ccxt.DuplicateOrderId)):
         return False
     refusals = (
@@ -190,11 +192,10 @@ def proves_refusal(error: Exception) -> bool:
     return isinstance(error, refusals) or body["code"] in PROVEN_REFUSALS
 
 
-def _body(error: Exception) -> dict[str, Any] | None:
-    """The exchange's JSON inside a ccxt message ("binance {...}"), if it has a code and a message."""
-    _, _, text = str(error).partition(" ")
+def _refusal_in(response: str | None) -> dict[str, Any] | None:
+    """The JSON of an answer, if it is a refusal: a code and a message."""
     try:
-        body = json.loads(text)
+        body = json.loads(response or "")
     except ValueError:
         return None
     return body if isinstance(body, dict) and "code" in body and "msg" in body else None

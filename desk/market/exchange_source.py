@@ -33,6 +33,13 @@ def open_exchange(config: Mapping[str, Any]) -> Any:
     return ccxt.binance(dict(config))
 
 
+def open_streams(config: Mapping[str, Any]) -> Any:
+    """Its streaming twin; belongs to the event loop it is first used in."""
+    import ccxt.pro
+
+    return ccxt.pro.binance(dict(config))
+
+
 class ExchangeSource:
     """Reads one exchange through `exchange`, a synchronous ccxt object in TICK_SIZE precision mode. `page_limit`: candles per request."""
 

@@ -51,9 +51,8 @@ def _cursors(lake: Lake, wanted: Wanted) -> dict[str, datetime]:
 def _nothing(lake: Lake, wanted: Wanted) -> pl.DataFrame:
     """No page came: an empty frame is only right when the table has rows already."""
     if not lake.history(f"raw/{wanted.table}"):
-        raise SourceStale(
-            f"expected bars of {_listed(wanted.symbols)} closed by {wanted.until.isoformat()}, found none at the source; check symbols and timeframe {wanted.timeframe}"
-        )
+        expected = f"bars of {_listed(wanted.symbols)} closed by {wanted.until.isoformat()}"
+        raise SourceStale(f"expected {expected}, found none at the source; check symbols and timeframe {wanted.timeframe}")
     return lake.scan(f"raw/{wanted.table}").head(0).collect()
 
 

@@ -22,6 +22,8 @@ from desk.market.source import Source
 from desk.market.stored_feed import StoredFeed
 
 HINT_TIMEOUT_S = 1.0  # without a hint we look anyway, this often
+# Outages leave fewer events than bars of time: how many times as far back as asked we look for enough of them.
+REACHES = (1, 2, 4, 16)
 RECONNECT_PAUSE_S = 0.5
 CLOSE_TIMEOUT_S = 5.0
 
@@ -59,8 +61,12 @@ class StreamedFeed:
 
     def history(self, bars: int, until: datetime | None) -> Iterator[BarsClosed]:
         """At most the last `bars` events closed at or before `until`; None: before the first event for trading."""
-        end = until or self.opened_at
-        yield from self._closed(end - bars * self._timeframe.delta, end)
+        end, events = until or self.opened_at, list[BarsClosed]()
+        for reach in REACHES:
+            events = list(self._closed(end - reach * bars * self._timeframe.delta, end))
+            if len(events) >= bars:
+                break
+        yield from events[-bars:]
 
     def events(self, after: datetime | None) -> Iterator[BarsClosed]:
         """Every event closed after `after`, first what was missed, then what comes; `SourceStale` when nothing moves any more."""
@@ -78,7 +84,7 @@ class StreamedFeed:
                 if now is not None and self._window.ends_at is not None and now >= self._window.ends_at:
                     return
                 watchdog.check(cursor)
-                if self._window.advance is not None:
+                if now is not None and self._window.advance is not None:
                     self._window.advance()
                 hints.wait()
 

@@ -64,7 +64,9 @@ def _read(path: Path) -> pl.DataFrame:
     # A time is cast to milliseconds, so both spellings end as the same integers.
     instants = pl.col("open_time").dt.epoch("ms") if isinstance(time, pl.Datetime) else pl.col("open_time").cast(pl.Int64)
     try:
-        return frame.select(pl.col("symbol").cast(pl.String), pl.col("timeframe").cast(pl.String), instants, *(pl.col(name).cast(pl.Float64) for name in COLUMNS))
+        return frame.select(
+            pl.col("symbol").cast(pl.String), pl.col("timeframe").cast(pl.String), instants, *(pl.col(name).cast(pl.Float64) for name in COLUMNS)
+        )
     except pl.exceptions.PolarsError as error:
         raise Misuse(f"expected numbers in {', '.join(COLUMNS)} of {path}, found text: convert them first") from error
 

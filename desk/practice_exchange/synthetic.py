@@ -78,7 +78,7 @@ class SyntheticMarket:
         factor = self._rng("factor").standard_normal(bars)
         printed = self._printed(bars)
         listings = {symbol: list_symbol(symbol, _start_price(symbol)) for symbol in sorted(self.symbols)}
-        candles = {symbol: self._candles(listing, times, regimes, factor).rows(0, bars) for symbol, listing in listings.items()}
+        candles = {symbol: self._candles(listing, times, regimes, factor) for symbol, listing in listings.items()}
         visible = {symbol: Candles(*(column[printed] for column in rows.columns())) for symbol, rows in candles.items()}
         return Tape(self.timeframe, visible, listings, int(times[0]) + step * self.history_bars, int(times[-1]) + step, self.seed)
 
@@ -134,7 +134,8 @@ class SyntheticMarket:
         day = 1 + 0.25 * np.sin(2 * np.pi * (times % (24 * HOUR_MS)) / (24 * HOUR_MS) - 2)
         luck = np.exp(0.25 * self._rng("volume", symbol).standard_normal(len(times)))
         calm = BAR_VOLATILITY * _relative_volatility(symbol) * math.sqrt(self.timeframe.milliseconds / HOUR_MS)
-        return BAR_NOTIONAL * day * luck * np.sqrt(volatility / calm) * (0.85 + 0.2 * np.minimum(move / volatility, 3.0))
+        activity = day * luck * np.sqrt(volatility / calm) * (0.85 + 0.2 * np.minimum(move / volatility, 3.0))
+        return BAR_NOTIONAL * activity
 
 
 def _clustering(shocks: Floats) -> Floats:
@@ -143,7 +144,8 @@ def _clustering(shocks: Floats) -> Floats:
     for shock in shocks.tolist():
         path.append(level)
         level = (1 - GARCH_SHOCK - GARCH_MEMORY) + level * (GARCH_SHOCK * shock * shock + GARCH_MEMORY)
-    return np.sqrt(np.array(path))
+    multiples: Floats = np.sqrt(np.array(path))
+    return multiples
 
 
 def _log_prices(surprises: Floats, drift: Floats, home: float, homing: float) -> Floats:

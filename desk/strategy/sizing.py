@@ -12,11 +12,13 @@ def order_lots(weight: float, position_lots: int, equity: float, close: float, l
     (flat is always reached), or when the order is worth less than `min_notional`. Without equity only flat can be held. NaN: the caller
     places no order and does not ask.
     """
-    solvent = equity > 0
-    if weight != 0 and solvent and abs(weight - position_lots * lot * close / equity) < band:
-        return 0
-    target_lots = lots_of(abs(weight) * equity / close, lot) if solvent else 0
-    delta_lots = (target_lots if weight > 0 else -target_lots) - position_lots
+    target_lots = 0
+    if weight != 0 and equity > 0:
+        if abs(weight - position_lots * lot * close / equity) < band:
+            return 0
+        size = lots_of(abs(weight) * equity / close, lot)
+        target_lots = size if weight > 0 else -size
+    delta_lots = target_lots - position_lots
     if abs(delta_lots) * lot * close < min_notional:
         return 0
     return delta_lots

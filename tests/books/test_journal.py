@@ -13,7 +13,7 @@ from configs.vocabulary import Side
 from desk.books.journal import Journal, RiskMarks, Step
 from desk.books.portfolio import Portfolio
 from desk.chain import MEMORY, Chain, Entry
-from desk.errors import JournalBroken
+from desk.errors import BookMismatch, JournalBroken
 from desk.events import Approved, Fill, Order, Refused, Target
 from desk.instruments import Instrument
 
@@ -63,7 +63,7 @@ def test_a_fresh_opening_recovers_the_account(chain: Chain) -> None:
     recovered = opened(chain).recover(GRID)
 
     assert recovered is not None
-    assert (recovered.last, recovered.pending, recovered.steps) == (None, (), 0)
+    assert (recovered.at, recovered.last, recovered.pending, recovered.steps) == (T0, None, (), 0)
     assert recovered.portfolio.balances() == {"USDT": Decimal("1000.10"), "BTC": Decimal("0.5")}
 
 
@@ -129,3 +129,10 @@ def test_a_closed_file_opens_on_the_same_state(tmp_path: Path) -> None:
 
     assert recovered is not None
     assert repr(recovered.last) == repr(step(1))
+
+
+def test_a_journal_opened_on_other_symbols_is_refused(chain: Chain) -> None:
+    journal = opened(chain)
+
+    with pytest.raises(BookMismatch, match="BTC/USDT"):
+        journal.recover({})

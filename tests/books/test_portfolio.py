@@ -99,7 +99,7 @@ def test_without_fees_money_is_only_moved(trades: list[tuple[Side, int, int]]) -
 
 
 def test_a_book_that_equals_the_account_is_reconciled() -> None:
-    recovered = Recovered(book(), None, (), 0)
+    recovered = Recovered(AT, book(), None, (), 0)
 
     proof = reconcile(recovered, {"USDT": Decimal("1000.000000001"), "DOGE": Decimal(7)}, ())
 
@@ -107,7 +107,7 @@ def test_a_book_that_equals_the_account_is_reconciled() -> None:
 
 
 def test_every_difference_is_named() -> None:
-    recovered = Recovered(book(), None, (), 0)
+    recovered = Recovered(AT, book(), None, (), 0)
 
     with pytest.raises(BookMismatch) as caught:
         reconcile(recovered, {"USDT": Decimal(999), "ETH": Decimal("0.5")}, ("tw-9",))

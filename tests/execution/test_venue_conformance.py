@@ -130,7 +130,7 @@ def test_the_account_is_the_fold_of_the_fills(world: World) -> None:
             assert portfolio.apply(fill)
 
     account = world.venue.account()
-    reconcile(Recovered(portfolio, None, (), 0), account.balances, account.open_orders)
+    reconcile(Recovered(world.now(), portfolio, None, (), 0), account.balances, account.open_orders)
 
 
 def fresh(order: Order, now: datetime) -> Order:

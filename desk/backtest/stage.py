@@ -1,0 +1,113 @@
+"""A market, an account and its rules, laid out for the loop: settings and Decimals become arrays and plain numbers here, and only here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from configs.risk import RiskSettings
+from configs.trading import CostSettings, TradingSettings
+from desk.backtest.loop import BOOK, Book, Market, Records, Rules, Run
+from desk.backtest.panel import Floats, Panel
+from desk.errors import ContractBroken
+from desk.instruments import Instrument
+
+# Without a venue's grid: steps so fine that they do not matter.
+_FINE = Decimal("1e-8")
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What every run on these bars starts from. Assets stand in symbol order: `order` tells which column of the panel each one is."""
+
+    bars: Panel
+    order: NDArray[np.int64]
+    market: Market
+    book: Book
+    cash: Floats
+    rules: Rules
+
+    @classmethod
+    def of(cls, bars: Panel, costs: CostSettings, limits: RiskSettings, *, instruments: Mapping[str, Instrument] | None, trading: TradingSettings) -> Stage:
+        """Lay out an empty book with the initial cash."""
+        # Sequence matters when cash is short, and the sequence is the symbols', whatever the panel's is.
+        order = np.argsort(np.array(bars.symbols))
+        market = Market(in_columns(bars.open, order), in_columns(bars.close, order), in_columns(bars.volume, order), bars.closed_at.astype(np.int64))
+        cash = np.array([float(trading.initial_cash), _rest(trading.initial_cash)])
+        return cls(bars, order, market, _book(bars, instruments)[order], cash, _rules(trading, costs, limits, len(order)))
+
+    def run(self, targets: Floats) -> Run:
+        """A fresh run of exposures [time, asset], columns as in the panel."""
+        shape = self.bars.close.shape
+        if targets.shape != shape:
+            raise ContractBroken(f"expected exposures of shape {shape}, found {targets.shape}: one row per time, one column per symbol")
+        if (np.abs(targets) > 1).any():
+            raise ContractBroken(f"expected exposures in [-1, 1], found {np.nanmax(np.abs(targets))}: correct the strategy")
+        return Run(self.market, in_columns(targets, self.order), self.book.copy(), self.cash.copy(), self.rules, _empty_records(*shape))
+
+
+def in_columns(array: Floats, order: NDArray[np.int64]) -> Floats:
+    """Columns rearranged, as contiguous float64; the array itself where nothing has to move."""
+    arranged = array if (order == np.arange(len(order))).all() else array[:, order]
+    return np.ascontiguousarray(arranged, dtype=np.float64)
+
+
+def _empty_records(n_rows: int, n_assets: int) -> Records:
+    """Room for the most that can happen: a fill and a refusal per asset and row. Untouched room takes no memory."""
+    most = n_rows * n_assets
+    return Records(
+        equity=np.empty(n_rows),
+        fill_row=np.empty(most, np.int32),
+        fill_asset=np.empty(most, np.int32),
+        fill_lots=np.empty(most, np.int64),
+        fill_ticks=np.empty(most, np.int64),
+        refusal_row=np.empty(most, np.int32),
+        refusal_asset=np.empty(most, np.int32),
+        refusal_guard=np.empty(most, np.int8),
+        counts=np.zeros(2, np.int64),
+    )
+
+
+def _book(bars: Panel, instruments: Mapping[str, Instrument] | None) -> Book:
+    """An empty book on the instruments' grids, in the panel's column order."""
+    if instruments is None:
+        instruments = {symbol: Instrument(symbol, "", "", _FINE, _FINE, Decimal(0)) for symbol in bars.symbols}
+    missing = [symbol for symbol in bars.symbols if symbol not in instruments]
+    if missing:
+        raise ContractBroken(f"expected an instrument for every symbol of the bars, found none for {', '.join(missing)}: add them or drop the bars")
+    book = np.zeros(len(bars.symbols), dtype=BOOK)
+    for holding, symbol in zip(book, bars.symbols, strict=True):
+        grid = instruments[symbol]
+        value = grid.lot * grid.tick
+        holding["lot"], holding["tick"], holding["min_notional"] = float(grid.lot), float(grid.tick), float(grid.min_notional)
+        holding["value"], holding["value_rest"] = float(value), _rest(value)
+    return book
+
+
+def _cash(trading: TradingSettings) -> Floats:
+    return np.array([float(trading.initial_cash), _rest(trading.initial_cash)])
+
+
+def _rules(trading: TradingSettings, costs: CostSettings, limits: RiskSettings, n_assets: int) -> Rules:
+    return Rules(
+        share=trading.gross_weight / n_assets,
+        band=trading.rebalance_band,
+        half_spread_bps=costs.half_spread_bps,
+        impact_bps=costs.impact_bps,
+        participation_cap=costs.participation_cap,
+        fee_rate=costs.fee_rate,
+        fee_rate_rest=_rest(Decimal(repr(costs.fee_rate))),
+        max_position_weight=limits.max_position_weight,
+        max_gross_weight=limits.max_gross_weight,
+        max_drawdown=limits.max_drawdown,
+        max_daily_loss=limits.max_daily_loss,
+    )
+
+
+def _rest(exact: Decimal) -> float:
+    """What the nearest float loses of a Decimal."""
+    return float(exact - Decimal(float(exact)))

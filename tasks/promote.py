@@ -1,0 +1,128 @@
+"""The gate: evidence from the backtest, every trial from the ledger, one look at the holdout, a registered version with its alias."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from configs.learning import LearningSettings, PromotionSettings
+from configs.operations import OperationsSettings
+from desk.log import event
+from tasks.backtest import returns_of
+from tasks.ledger import spend_holdout, trials_of
+from tasks.policies import artefact_task
+from tasks.values import Backtested, Check, Promoted, Research
+
+if TYPE_CHECKING:
+    from models.evidence import Evidence
+    from models.promotion import Decision
+    from models.registry import Registered
+
+SQLITE = "sqlite:///"
+
+
+def tracking_uri(operations: OperationsSettings) -> str:
+    """Where MLflow keeps its runs."""
+    return operations.tracking_uri or f"{SQLITE}{operations.var.resolve() / 'mlflow' / 'mlflow.db'}"
+
+
+def registry_state(operations: OperationsSettings) -> str:
+    """Which registry a decision was written to: an erased one makes it be written again."""
+    uri = tracking_uri(operations)
+    return uri if not uri.startswith(SQLITE) or Path(uri.removeprefix(SQLITE)).exists() else "absent"
+
+
+@artefact_task(name="promote_model", ignore=("operations",))
+def promote_model(
+    tested: Backtested, research: Research, registry: str, learning: LearningSettings, operations: OperationsSettings, *, folder: Path
+) -> Promoted:
+    """Decide, record the run in MLflow, register the version, set the alias; every step happens once however often it is repeated."""
+    from models import registry as mlflow
+
+    uri, name, newest = tracking_uri(operations), operations.registered_model, research.folds[-1]
+    mlflow.initialise(uri)
+    reigning = rival(mlflow.champion(uri, name), newest.identity)
+    evidence, baselines = evidence_of(tested, research, operations)
+    decision = decided(evidence, baselines, reigning, learning.promotion)
+    (folder / "decision.json").write_text(json.dumps({"promoted": decision.promoted, "reasons": decision.reasons}), encoding="utf-8")
+    run_id = recorded(uri, tested, research, decision, folder)
+    tags = {
+        "dataset": research.validated.clean.content_hash,
+        "recipe": research.features.recipe_hash,
+        "decision": "promoted" if decision.promoted else "refused",
+    }
+    version = mlflow.register(uri, name, newest.folder / "network", evidence, tags, identity=newest.identity, run_id=run_id)
+    word = "champion" if decision.promoted else "challenger"
+    mlflow.alias(uri, name, word, version)
+    event("promotion.decided", promoted=decision.promoted, version=version, alias=word, reasons="; ".join(decision.reasons) or "every condition held")
+    return answer(decision, version, run_id, reigning)
+
+
+def rival(reigning: Registered | None, identity: str) -> Registered | None:
+    """The champion to beat; a model is not its own rival."""
+    from models.artefacts import read_card
+
+    return None if reigning is None or read_card(reigning.folder)["identity"] == identity else reigning
+
+
+def evidence_of(tested: Backtested, research: Research, operations: OperationsSettings) -> tuple[Evidence, dict[str, Evidence]]:
+    """Evidence for the network, with every trial of this market counted and its look at the holdout recorded, and for the baselines."""
+    from models.evidence import Evidence, sharpe_variance
+
+    table = research.validated.clean.table
+    curves = pl.read_parquet(tested.folder / "curves.parquet")
+    held = curves["time"].dt.replace_time_zone("UTC").to_numpy() >= np.datetime64(tested.holdout_from.replace(tzinfo=None), "us")
+    trials = trials_of(operations, table)
+    spread = sharpe_variance([trial["sharpe"] for trial in trials if trial["sharpe"] is not None])
+    span = (tested.holdout_from.isoformat(), research.validated.clean.span[1].isoformat())
+    looks = spend_holdout(operations, table, research.folds[-1].identity, span)
+    parts = {name: (returns_of(curves, name)[~held], returns_of(curves, name)[held]) for name in tested.measures}
+    network = Evidence(*parts["network"], n_trials=len(trials), trial_sharpe_variance=spread, holdout_looks=looks)
+    return network, {name: Evidence(*parts[name]) for name in ("linear", "buy and hold")}
+
+
+def decided(evidence: Evidence, baselines: dict[str, Evidence], reigning: Registered | None, limits: PromotionSettings) -> Decision:
+    """Ask the gate."""
+    from models.promotion import decide
+
+    return decide(evidence, reigning.evidence if reigning else None, baselines, limits)
+
+
+def recorded(uri: str, tested: Backtested, research: Research, decision: Decision, folder: Path) -> str:
+    """One MLflow run for the fit that may trade: parameters, measures of every strategy, datasets, the decision, the equity plot."""
+    from models.plots import equity_plot
+    from models.registry import record_training
+
+    newest = research.folds[-1]
+    plot = equity_plot(tested.folder / "curves.parquet", folder / "equity.png")
+    strategies = {f"{name.replace(' ', '_')}.{measure}": value for name, found in tested.measures.items() for measure, value in found.items()}
+    ics = {f"fold_{fold.fold}.ic": fold.ic for fold in research.folds if fold.ic is not None}
+    return record_training(
+        uri,
+        "tradewind",
+        identity=newest.identity,
+        run_name=f"{research.validated.clean.table}-{newest.identity[:8]}",
+        params={**newest.best, "recipe": research.features.recipe, "trials": tested.trials, "folds": len(research.folds)},
+        metrics={**strategies, **ics, **decision.figures},
+        datasets=(research.validated.clean, research.features.ref),
+        tags={"recipe_hash": research.features.recipe_hash, "holdout_from": tested.holdout_from.isoformat()},
+        artifacts=(plot, folder / "decision.json"),
+    )
+
+
+def answer(decision: Decision, version: str, run_id: str, reigning: Registered | None) -> Promoted:
+    """The decision as the report and the console tell it."""
+    return Promoted(
+        promoted=decision.promoted,
+        reasons=decision.reasons,
+        figures={name: value for name, value in decision.figures.items() if np.isfinite(value)},
+        model_version=version,
+        run_id=run_id,
+        alias="champion" if decision.promoted else "challenger",
+        champion=f"version {reigning.version}" if reigning else None,
+        checks=tuple(Check(name=check.name, found=check.found, needed=check.needed, passed=check.passed) for check in decision.checks),
+    )

@@ -1,0 +1,238 @@
+"""The kernel and the session are two tellings of one story: the same fills, refusals and equity on the same bars.
+
+The session is driven by a policy that plays given exposures; the kernel is handed the same. Markets are hostile on purpose: gaps, volumes
+that cap fills, cash that runs short, crashes that trip the drawdown and the daily loss.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from numpy.typing import NDArray
+
+from configs.risk import RiskSettings
+from configs.trading import CostSettings, TradingSettings
+from desk.backtest.kernel import simulate
+from desk.backtest.panel import Panel
+from desk.backtest.result import FILLS, REFUSALS, Result, first_difference
+from desk.instruments import Instrument
+from desk.market.stored_feed import StoredFeed
+from desk.modes import Setup, backtest
+from desk.session import SessionResult
+from desk.strategy.policy import View
+
+SEEDS = range(40)
+REAL_WINDOWS = 4
+WINDOW_BARS = 1500
+
+
+@dataclass(frozen=True)
+class PlaysExposures:
+    """A policy that already knows what it wants."""
+
+    wanted: dict[tuple[str, datetime], float]
+    warmup_bars: int = 1
+
+    def target(self, view: View) -> float:
+        return self.wanted[view.symbol, view.closed_at]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One market and what is done in it."""
+
+    bars: pl.DataFrame
+    panel: Panel
+    exposures: NDArray[np.float64]
+    instruments: dict[str, Instrument]
+    trading: TradingSettings
+    risk: RiskSettings
+
+
+def by_session(case: Case) -> tuple[SessionResult, Result]:
+    """The session's story, and the same in the kernel's words."""
+    closes = case.panel.closed_at.astype("datetime64[us]").astype(datetime)
+    wanted = {
+        (symbol, moment.replace(tzinfo=UTC)): float(case.exposures[row, column])
+        for row, moment in enumerate(closes)
+        for column, symbol in enumerate(case.panel.symbols)
+    }
+    setup = Setup("agreement", "settings", case.instruments, PlaysExposures(wanted), case.trading, case.risk)
+    told = backtest(StoredFeed(case.bars), setup)
+    fills = [
+        {
+            "time": fill.at,
+            "symbol": fill.symbol,
+            "side": fill.side.value,
+            "lots": int(fill.quantity / case.instruments[fill.symbol].lot),
+            "ticks": int(fill.price / case.instruments[fill.symbol].tick),
+            "quantity": float(fill.quantity),
+            "price": float(fill.price),
+            "fee": float(fill.fee),
+        }
+        for fill in told.fills
+    ]
+    refusals = [{"time": item.order.decided_at, "symbol": item.order.symbol, "guard": item.guard, "reason": item.reason} for item in told.refusals]
+    result = Result(
+        times=np.array([moment.replace(tzinfo=None) for moment, _ in told.equity], dtype="datetime64[us]"),
+        symbols=case.panel.symbols,
+        equity=np.array([value for _, value in told.equity]),
+        fills=pl.DataFrame(fills, schema=FILLS),
+        refusals=pl.DataFrame(refusals, schema=REFUSALS),
+        positions=np.empty((0, 0)),
+        measures={},
+        assumptions={},
+    )
+    return told, result
+
+
+def by_kernel(case: Case) -> Result:
+    return simulate(case.panel, case.exposures, case.trading.costs, case.risk, instruments=case.instruments, trading=case.trading)
+
+
+def exposure_paths(random: np.random.Generator, shape: tuple[int, int], share_nan: float) -> NDArray[np.float64]:
+    """Exposures that stay for a while and then jump: flat, full, between, sometimes short; sometimes no opinion."""
+    choices = np.array([0.0, 0.0, 1.0, 1.0, 0.5, -0.5])
+    jumps = random.random(shape) < 0.2
+    fresh = np.where(random.random(shape) < 0.7, random.choice(choices, shape), random.uniform(-1, 1, shape))
+    paths = np.empty(shape)
+    current = np.zeros(shape[1])
+    for row in range(shape[0]):
+        current = np.where(jumps[row], fresh[row], current)
+        paths[row] = current
+    paths[random.random(shape) < share_nan] = np.nan
+    return paths
+
+
+def synthetic(seed: int) -> Case:
+    """A market out of one seed: sizes, costs, limits and troubles are all drawn from it."""
+    random = np.random.default_rng(seed)
+    n_rows, n_assets = 300, int(random.integers(1, 5))
+    start = np.datetime64("2024-01-01T00:00", "us")
+    times = start + np.arange(n_rows) * np.timedelta64(1, "h")
+    symbols = tuple(f"{name}/USDT" for name in ("ADA", "BTC", "ETH", "XRP"))[:n_assets]
+    steps = random.standard_t(3, (n_rows, n_assets)) * random.choice([0.004, 0.03])
+    close = random.choice([0.02, 1.5, 60_000.0], n_assets) * np.exp(np.cumsum(steps, axis=0))
+    open_ = close * np.exp(-steps * random.uniform(0, 1, steps.shape))
+    # Some bars trade next to nothing, some nothing at all.
+    volume = random.lognormal(random.choice([2.0, 12.0]), 2.0, steps.shape) / close * random.choice([1.0, 1.0, 1e-3, 0.0], steps.shape)
+    absent = random.random(steps.shape) < random.choice([0.0, 0.1])
+    rows = [
+        (symbol, "1h", times[row].item(), open_[row, column], close[row, column], volume[row, column])
+        for column, symbol in enumerate(symbols)
+        for row in range(n_rows)
+        if not absent[row, column]
+    ]
+    bars = pl.DataFrame(rows, schema=["symbol", "timeframe", "open_time", "open", "close", "volume"], orient="row").with_columns(
+        pl.col("open_time").cast(pl.Datetime("us")).dt.replace_time_zone("UTC"),
+        high=pl.max_horizontal("open", "close"),
+        low=pl.min_horizontal("open", "close"),
+    )
+    panel = Panel.from_frame(bars.sample(fraction=1.0, shuffle=True, seed=seed))
+    grids = {0.02: ("0.00001", "1", "5"), 1.5: ("0.0001", "0.1", "5"), 60_000.0: ("0.01", "0.00001", "10")}
+    instruments = {}
+    for column, symbol in enumerate(symbols):
+        nearest = min(grids, key=lambda level, first=close[0, column]: abs(np.log(level / first)))
+        tick, lot, least = map(Decimal, grids[nearest])
+        instruments[symbol] = Instrument(symbol, symbol.split("/")[0], "USDT", tick, lot, least)
+    costs = CostSettings(
+        fee_rate=float(random.choice([0.0, 0.00075, 0.001])),
+        half_spread_bps=float(random.choice([0.0, 1.0, 7.0])),
+        impact_bps=float(random.choice([0.0, 10.0, 80.0])),
+        participation_cap=float(random.choice([0.02, 0.1, 1.0])),
+    )
+    trading = TradingSettings(
+        initial_cash=Decimal(str(random.choice(["997.13", "100000", "2500000"]))),
+        gross_weight=float(random.choice([0.95, 1.0, 1.6])),
+        rebalance_band=float(random.choice([0.0, 0.02])),
+        costs=costs,
+    )
+    risk = RiskSettings(
+        max_position_weight=float(random.choice([0.3, 0.5, 2.0])),
+        max_gross_weight=float(random.choice([0.7, 1.0, 2.0])),
+        max_drawdown=float(random.choice([0.05, 0.35, 1.0])),
+        max_daily_loss=float(random.choice([0.02, 0.15, 1.0])),
+    )
+    return Case(bars, panel, exposure_paths(random, panel.close.shape, share_nan=0.05), instruments, trading, risk)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_kernel_tells_the_same_story_as_the_session(seed: int) -> None:
+    """Every fill in (bar, symbol, side, lots, ticks), every refusal in (close, symbol, guard), equity to 1e-12 at every close."""
+    case = synthetic(seed)
+    _, told = by_session(case)
+
+    played = by_kernel(case)
+
+    assert first_difference(told, played) is None
+
+
+def test_the_markets_of_this_test_are_hostile_enough() -> None:
+    """Agreement on quiet markets would prove little: caps, cash shortage, every guard and shorts must all occur."""
+    seen = Counter[str]()
+    for seed in SEEDS:
+        case = synthetic(seed)
+        played = by_kernel(case)
+        seen.update(played.refusals["guard"].to_list())
+        seen["gaps"] += int(np.isnan(case.panel.close).any())
+        seen["shorts"] += int((played.positions < 0).any())
+        seen["fills"] += len(played.fills)
+        seen["caps"] += at_the_cap(case, played)
+        seen["short of cash"] += int(cut_by_cash(case, played))
+
+    assert {name for name in seen if seen[name] > 0} == {"drawdown", "daily_loss", "position", "gross", "gaps", "shorts", "fills", "caps", "short of cash"}
+    assert seen["fills"] > 1000
+
+
+def at_the_cap(case: Case, played: Result) -> int:
+    """Fills that took all that the bar's volume allowed."""
+    joined = played.fills.join(case.bars.select("symbol", pl.col("open_time").alias("time"), "volume"), on=["symbol", "time"])
+    lots = pl.Series([float(case.instruments[symbol].lot) for symbol in joined["symbol"]], dtype=pl.Float64)
+    return int((joined["lots"] == (joined["volume"] * case.trading.costs.participation_cap / lots + 1e-9).floor().cast(pl.Int64)).sum())
+
+
+def cut_by_cash(case: Case, played: Result) -> bool:
+    """Whether more cash would have bought more in the same market: the same weights, no longer fully funded."""
+    spent = played.equity - np.nansum(played.positions * last_known(case.panel.close), axis=1)
+    return bool((spent < 0.001 * played.equity).any() and case.trading.gross_weight > 1)
+
+
+def last_known(close: NDArray[np.float64]) -> NDArray[np.float64]:
+    filled = pl.DataFrame(close).fill_nan(None).fill_null(strategy="forward").to_numpy()
+    return np.nan_to_num(filled)
+
+
+@pytest.mark.data
+@pytest.mark.timeout(120)
+@pytest.mark.slow
+@pytest.mark.parametrize("window", range(REAL_WINDOWS))
+def test_kernel_and_session_agree_on_real_candles(real_data: Path, window: int) -> None:
+    """Fifteen coins with their real gaps, from four different years."""
+    case = real(real_data, window)
+    _, told = by_session(case)
+
+    played = by_kernel(case)
+
+    assert first_difference(told, played) is None
+    assert len(played.fills) > 100
+
+
+def real(folder: Path, window: int) -> Case:
+    """Six weeks of hours out of the stored years, with exposures drawn at random."""
+    candles = pl.read_parquet(folder / "candles" / "binance_spot_1h_15coins_2017_2022-10.parquet")
+    bars = candles.with_columns(pl.col("open_time").cast(pl.Datetime("ms", "UTC")).cast(pl.Datetime("us", "UTC"))).sort("symbol", "open_time")
+    times = bars["open_time"].unique().sort()
+    first = (window + 1) * len(times) // (REAL_WINDOWS + 1)
+    bars = bars.filter(pl.col("open_time").is_between(times[first], times[first + WINDOW_BARS], closed="left"))
+    panel = Panel.from_frame(bars)
+    instruments = {symbol: Instrument(symbol, symbol.split("/")[0], "USDT", Decimal("0.0001"), Decimal("0.01"), Decimal(5)) for symbol in panel.symbols}
+    trading = TradingSettings(rebalance_band=0.005)
+    exposures = exposure_paths(np.random.default_rng(window), panel.close.shape, share_nan=0.02)
+    return Case(bars, panel, exposures, instruments, trading, RiskSettings(max_drawdown=0.6))

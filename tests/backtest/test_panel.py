@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+
+from configs.vocabulary import Timeframe
+from desk.backtest.panel import Panel
+from desk.errors import ContractBroken
+
+START = datetime(2024, 1, 1, tzinfo=UTC)
+
+
+def frame(rows: list[tuple[str, int, float]], timeframe: str = "1h") -> pl.DataFrame:
+    """Bars of (symbol, hour, close)."""
+    return pl.DataFrame(
+        {
+            "symbol": [symbol for symbol, _, _ in rows],
+            "timeframe": timeframe,
+            "open_time": [START + timedelta(hours=hour) for _, hour, _ in rows],
+            **{name: [close + shift for _, _, close in rows] for name, shift in (("open", 0.1), ("high", 0.2), ("low", -0.2), ("close", 0.0), ("volume", 5.0))},
+        },
+        schema_overrides={"open_time": pl.Datetime("us", "UTC")},
+    )
+
+
+def test_bars_in_any_order_become_rows_by_time_and_columns_by_symbol() -> None:
+    panel = Panel.from_frame(frame([("ETH/USDT", 1, 4.0), ("BTC/USDT", 0, 1.0), ("ETH/USDT", 0, 3.0), ("BTC/USDT", 2, 2.0)]))
+
+    assert ("BTC/USDT", "ETH/USDT") == panel.symbols
+    np.testing.assert_array_equal([[1.0, 3.0], [np.nan, 4.0], [2.0, np.nan]], panel.close)
+    np.testing.assert_array_equal([[1.1, 3.1], [np.nan, 4.1], [2.1, np.nan]], panel.open)
+    assert (START + timedelta(hours=3)).replace(tzinfo=None) == panel.closed_at[-1].astype(object)
+
+
+def test_a_gap_does_not_make_bars_longer() -> None:
+    panel = Panel.from_frame(frame([("BTC/USDT", 0, 1.0), ("BTC/USDT", 9, 2.0)]))
+
+    assert np.timedelta64(1, "h") == panel.bar_length
+    assert Timeframe.H1.bars_per_year == panel.bars_per_year
+
+
+def test_a_doubled_bar_is_refused() -> None:
+    with pytest.raises(ContractBroken, match="1 doubled"):
+        Panel.from_frame(frame([("BTC/USDT", 0, 1.0), ("BTC/USDT", 0, 2.0)]))
+
+
+def test_two_timeframes_in_one_frame_are_refused() -> None:
+    mixed = pl.concat([frame([("BTC/USDT", 0, 1.0)]), frame([("BTC/USDT", 0, 1.0)], "4h")])
+
+    with pytest.raises(ContractBroken, match="exactly one timeframe"):
+        Panel.from_frame(mixed)
+
+
+def test_no_bars_are_refused() -> None:
+    with pytest.raises(ContractBroken, match="at least one bar"):
+        Panel(np.empty(0, "datetime64[us]"), ("BTC/USDT",), *[np.empty((0, 1))] * 5)
+
+
+def test_times_that_step_back_are_refused() -> None:
+    times = np.array(["2024-01-02", "2024-01-01"], dtype="datetime64[us]")
+
+    with pytest.raises(ContractBroken, match="ascending"):
+        Panel(times, ("BTC/USDT",), *[np.ones((2, 1))] * 5)

@@ -1,0 +1,75 @@
+"""A running exchange for each module, and the means to kill one and start it again."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ccxt
+import pytest
+
+from desk.execution.ccxt_settings import constructor_config
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Serving:
+    """An exchange process, its greeting, and a client of it."""
+
+    process: subprocess.Popen[str]
+    greeting: dict[str, Any]
+    client: Any
+
+    @property
+    def market(self) -> dict[str, Any]:
+        return dict(self.greeting["market"])
+
+    def config(self) -> dict[str, Any]:
+        return constructor_config(*(self.greeting[name] for name in ("rest", "ws", "api_key", "secret")))
+
+    def admin(self, path: str, body: object = None) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        with urllib.request.urlopen(f"{self.greeting['admin']}{path}", data, timeout=10) as answer:
+            return json.load(answer)
+
+    def advance(self, bars: int) -> dict[str, Any]:
+        return dict(self.admin("/advance", {"bars": bars}))
+
+    def balance(self) -> dict[str, Any]:
+        return dict(self.client.fetch_balance()["total"])
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def serve() -> Iterator[Callable[..., Serving]]:
+    """`serve("--seed", 3)` starts an exchange; all that still run are killed at the end."""
+    started: list[Serving] = []
+
+    def start(*arguments: object) -> Serving:
+        command = [sys.executable, "-m", "desk.practice_exchange", *map(str, arguments)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+        assert process.stdout is not None
+        greeting = json.loads(process.stdout.readline())
+        config = constructor_config(*(greeting[name] for name in ("rest", "ws", "api_key", "secret")))
+        serving = Serving(process, greeting, ccxt.binance(config))
+        serving.client.load_markets()
+        started.append(serving)
+        return serving
+
+    yield start
+
+    for serving in started:
+        if serving.process.poll() is None:
+            serving.kill()
