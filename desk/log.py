@@ -59,7 +59,15 @@ def configure(
     """
     logger.remove()
     logger.configure(patcher=_redact, extra=dict(context or {}))
-    logger.add(sys.stderr, level=level, format=_pretty if fmt == "pretty" else _json, diagnose=False, backtrace=False)
+    # Looked up at each line, not once: a progress bar on the terminal replaces sys.stderr while it is drawn.
+    logger.add(
+        lambda message: sys.stderr.write(message),
+        level=level,
+        format=_pretty if fmt == "pretty" else _json,
+        colorize=fmt == "pretty" and sys.stderr.isatty(),
+        diagnose=False,
+        backtrace=False,
+    )
     if log_file is not None:
         logger.add(log_file, level="DEBUG", format=_json, rotation=rotate_at, retention=files_kept, compression="gz", diagnose=False, backtrace=False)
     if bridge is not None:
@@ -100,8 +108,7 @@ def _pretty(record: Record) -> str:
 
 def _shown(line: dict[str, Any]) -> str:
     pairs = " ".join(f"{name}={value}" for name, value in line["fields"].items())
-    context = " ".join(str(line[name]) for name in _CONTEXT if line[name])
-    text = f"{line['time'][11:23]} {line['level']:<7} {line['event']:<24} {pairs}" + (f"  [{context}]" if context else "")
+    text = f"{line['time'][11:19]} {line['level']:<7} {line['event']:<20} {pairs}".rstrip()
     return text + (f"\n{line['exception']}" if "exception" in line else "")
 
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from configs.settings import Settings
-from tasks.market import canonical_candles
 from tasks.services import ensure_prefect, service_environment, stop_started
 
 if TYPE_CHECKING:
@@ -21,16 +20,22 @@ def run_pipeline(settings: Settings, profile: str, candles: tuple[str, ...]) -> 
     """Check the user's files first, start or reuse the local Prefect server, run, and stop what `make up` did not ask to stay."""
     console, began = Console(stderr=True, highlight=False), time.monotonic()
     operations = settings.operations
-    canonical_candles(candles, operations.var)
     os.environ.update(service_environment(operations))
+    # Prefect reads its settings when it is imported, so whatever imports it comes after the environment.
+    from tasks.market import canonical_candles
+
+    canonical_candles(candles, operations.var)
     console.print(f"[bold]tradewind[/bold]  settings {settings.short_hash}, state in {operations.var.resolve()}")
     try:
         ensure_prefect(operations)
-        # Prefect reads its settings when it is imported, so it is imported after the environment is set.
         from flows.pipeline import pipeline
+        from tasks.observe import flush_records
         from tasks.policies import cache_ledger
 
-        outcome = pipeline(profile=profile, candles=list(candles))
+        try:
+            outcome = pipeline(profile=profile, candles=list(candles))
+        finally:
+            flush_records()
     finally:
         stop_started(operations)
     farewell(console, settings, outcome, cache_ledger())

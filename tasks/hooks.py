@@ -10,19 +10,36 @@ from prefect.exceptions import MissingContextError
 from prefect.logging import get_run_logger
 
 from desk.log import event
+from desk.redaction import clean_text
 
 
 def on_failed(flow: Any, flow_run: Any, state: Any) -> None:
     """One line, and an artifact that says what to do."""
-    event("flow.failed", level="ERROR", flow_name=flow.name, flow_run=str(flow_run.id), state_message=str(state.message))
-    create_markdown_artifact(
-        key="failure", markdown=f"# {flow.name} failed\n\n{state.message}\n\nMend the cause, then run it again: finished steps are kept.\n"
-    )
+    _announce("flow.failed", flow, flow_run, state)
+    create_markdown_artifact(key="failure", markdown=failure_page(flow.name, flow_run.name, str(state.message)), description=f"{flow.name} failed")
 
 
 def on_crashed(flow: Any, flow_run: Any, state: Any) -> None:
     """The process died; what it had finished is kept."""
-    event("flow.crashed", level="ERROR", flow_name=flow.name, flow_run=str(flow_run.id), state_message=str(state.message))
+    _announce("flow.crashed", flow, flow_run, state)
+
+
+def failure_page(flow: str, run: str, message: str) -> str:
+    """What failed, why, and what to do, as Markdown; nothing secret in it: artifacts pass no log sink."""
+    return "\n".join(
+        (
+            f"# {flow} failed",
+            "",
+            f"Run `{run}`:",
+            "",
+            "```text",
+            clean_text(message).replace("```", "'''"),
+            "```",
+            "",
+            "Mend the cause, then run it again: finished steps are kept, the paper account resumes from its journal.",
+            "",
+        )
+    )
 
 
 def forward_to_run_log(level: int | str, message: str) -> None:
@@ -32,3 +49,7 @@ def forward_to_run_log(level: int | str, message: str) -> None:
         get_run_logger().log(number, message)
     except MissingContextError:
         return
+
+
+def _announce(name: str, flow: Any, flow_run: Any, state: Any) -> None:
+    event(name, level="ERROR", flow_name=flow.name, flow_run=flow_run.name, flow_run_id=str(flow_run.id), state_message=str(state.message))

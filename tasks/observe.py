@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import logging
 
+from prefect.events.worker import EventsWorker
+from prefect.logging.handlers import APILogWorker
+
 from configs.operations import OperationsSettings
 from desk import log
 from tasks.hooks import forward_to_run_log
+
+FLUSH_TIMEOUT_S = 10
 
 
 def start_logging(operations: OperationsSettings, **context: str) -> None:
@@ -18,11 +23,12 @@ def start_logging(operations: OperationsSettings, **context: str) -> None:
 
 
 def quiet_prefect_console() -> None:
-    """Our terminal sink tells the story once; Prefect keeps its own record through the API handler."""
-    for name in ("prefect", "prefect.flow_runs", "prefect.task_runs"):
-        logger = logging.getLogger(name)
-        for handler in [h for h in logger.handlers if type(h).__name__ == "PrefectConsoleHandler"]:
-            logger.removeHandler(handler)
+    """Our terminal sink tells the story once: Prefect's own lines stay in its record, which its API handler keeps, and only warnings join ours."""
+    root = logging.getLogger()
+    for handler in [each for each in root.handlers if type(each).__name__ == "PrefectConsoleHandler"]:
+        root.removeHandler(handler)
+    for handler in root.handlers:
+        handler.setLevel(logging.WARNING)
 
 
 def step_started(title: str, done: int, steps: int) -> None:
@@ -33,3 +39,9 @@ def step_started(title: str, done: int, steps: int) -> None:
 def step_done(title: str, done: int, steps: int) -> None:
     """One line after it."""
     log.event("step.done", step=f"{done}/{steps}", title=title)
+
+
+def flush_records() -> None:
+    """Send what Prefect still holds of logs and events while its server is up: afterwards it would wait a minute for one that is gone."""
+    APILogWorker.drain_all(timeout=FLUSH_TIMEOUT_S)
+    EventsWorker.drain_all(timeout=FLUSH_TIMEOUT_S)

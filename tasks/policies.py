@@ -164,11 +164,12 @@ def intact_build(folder: Path, operations: OperationsSettings) -> str | None:
     """The build sealed in this folder, if every sealed file has its sealed content and every dataset is in the lake."""
     try:
         sealed: dict[str, Any] = json.loads((folder / SEAL).read_text(encoding="utf-8"))
-        whole = all((folder / name).stat().st_size == size and _sha256(folder / name) == digest for name, (size, digest) in sealed["files"].items())
-    except (OSError, ValueError):
+        build, datasets, files = sealed["build"], sealed["datasets"], sealed["files"]
+        whole = all((folder / name).stat().st_size == size and _sha256(folder / name) == digest for name, (size, digest) in files.items())
+    except (OSError, ValueError, KeyError):
         return None
-    there = whole and all(version in {each.version for each in lake_of(operations).history(table)} for table, version in sealed["datasets"])
-    return str(sealed["build"]) if there else None
+    there = whole and all(version in {each.version for each in lake_of(operations).history(table)} for table, version in datasets)
+    return str(build) if there else None
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,9 +32,16 @@ def tracking_uri(operations: OperationsSettings) -> str:
 
 
 def registry_state(operations: OperationsSettings) -> str:
-    """Which registry a decision was written to: an erased one makes it be written again."""
+    """Which registry a decision was written to. A local one has an id beside it: erased and made anew, it gets another, and the decision is written again."""
     uri = tracking_uri(operations)
-    return uri if not uri.startswith(SQLITE) or Path(uri.removeprefix(SQLITE)).exists() else "absent"
+    if not uri.startswith(SQLITE):
+        return uri
+    store = Path(uri.removeprefix(SQLITE))
+    identity = store.with_suffix(".id")
+    if not (store.exists() and identity.exists()):
+        store.parent.mkdir(parents=True, exist_ok=True)
+        identity.write_text(uuid.uuid4().hex, encoding="utf-8")
+    return identity.read_text(encoding="utf-8")
 
 
 @artefact_task(name="promote_model", ignore=("operations",))

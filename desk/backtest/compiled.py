@@ -27,7 +27,7 @@ _COMPILED = {
     sizing: ("order_lots",),
     guards: ("check", "drawdown_breached", "daily_loss_breached"),
     fills: ("fill_lots", "fill_ticks", "ration"),
-    loop: ("has_bar", "mark", "remember", "wish", "judge", "record_refusal", "settle", "execute", "exact_product", "add_to"),
+    loop: ("has_bar", "mark", "remember", "wish", "judge", "settle", "buy", "execute", "exact_product", "add_to"),
 }
 
 

@@ -19,7 +19,7 @@ from configs.risk import RiskSettings
 from configs.trading import CostSettings, TradingSettings
 from desk import measures
 from desk.backtest import compiled
-from desk.backtest.loop import Records
+from desk.backtest.loop import Run
 from desk.backtest.panel import Panel
 from desk.backtest.result import FILLS, REFUSALS, Result
 from desk.backtest.stage import Stage
@@ -46,16 +46,16 @@ def simulate(
     """
     account = trading or TradingSettings()
     stage = Stage.of(bars, costs, limits, instruments=instruments, trading=account)
-    records = _play(stage, targets)
-    fills = _fills(stage, records)
+    run = _play(stage, targets)
+    fills = _fills(stage, run)
     return Result(
         times=bars.closed_at,
         symbols=bars.symbols,
-        equity=records.equity,
+        equity=run.equity,
         fills=fills,
-        refusals=_refusals(bars, records, limits),
-        positions=_positions(stage, records),
-        measures=_measures(records.equity, fills, bars.bars_per_year),
+        refusals=_refusals(stage, run, limits),
+        positions=_positions(stage, run),
+        measures=_measures(run.equity, fills, bars.bars_per_year),
         assumptions=_assumptions(bars, account, costs, limits),
     )
 
@@ -80,36 +80,32 @@ def sweep(
     names = tuple(grid)
     stage = Stage.of(bars, costs, limits, instruments=instruments, trading=trading or TradingSettings())
 
-    def run(values: tuple[Any, ...]) -> tuple[Any, ...]:
-        records = _play(stage, targets_of(bars, **dict(zip(names, values, strict=True))))
-        returns = measures.returns_of(records.equity)
-        return *values, float(records.equity[-1]), measures.sharpe(returns, bars.bars_per_year), int(records.counts[0])
+    def play(values: tuple[Any, ...]) -> tuple[Any, ...]:
+        run = _play(stage, targets_of(bars, **dict(zip(names, values, strict=True))))
+        returns = measures.returns_of(run.equity)
+        return *values, float(run.equity[-1]), measures.sharpe(returns, bars.bars_per_year), int(run.counts[0])
 
     with ThreadPoolExecutor(threads) as pool:
-        rows = list(pool.map(run, product(*grid.values())))
+        rows = list(pool.map(play, product(*grid.values())))
     return pl.DataFrame(rows, schema=[*names, "equity", "sharpe", "fills"], orient="row")
 
 
-def _play(stage: Stage, targets: Floats) -> Records:
-    """Run the compiled loop; records come back in the panel's column order."""
+def _play(stage: Stage, targets: Floats) -> Run:
+    """Run the compiled loop."""
     run = stage.run(targets)
     compiled.play()(run)
-    records, order = run.records, stage.order
-    return records._replace(
-        fill_asset=order[records.fill_asset[: records.counts[0]]].astype(np.int32),
-        refusal_asset=order[records.refusal_asset[: records.counts[1]]].astype(np.int32),
-    )
+    return run
 
 
-def _fills(stage: Stage, records: Records) -> pl.DataFrame:
-    bars, lot, tick, count = stage.bars, _by_column(stage, "lot"), _by_column(stage, "tick"), int(records.counts[0])
-    asset, lots, ticks = records.fill_asset, np.abs(records.fill_lots[:count]), records.fill_ticks[:count]
-    quantity, price = _on_grid(lots, lot[asset]), _on_grid(ticks, tick[asset])
+def _fills(stage: Stage, run: Run) -> pl.DataFrame:
+    bars, made = stage.bars, run.fills[: run.counts[0]]
+    asset, lots, ticks = stage.order[made["asset"]], np.abs(made["lots"]), made["ticks"].copy()
+    quantity, price = _on_grid(lots, _by_column(stage, "lot")[asset]), _on_grid(ticks, _by_column(stage, "tick")[asset])
     return pl.DataFrame(
         {
-            "time": _moments(bars.times, records.fill_row[:count]),
+            "time": _moments(bars.times, made["row"]),
             "symbol": pl.Series(bars.symbols, dtype=pl.String).gather(asset),
-            "side": pl.Series(["sell", "buy"]).gather((records.fill_lots[:count] > 0).astype(np.int64)),
+            "side": pl.Series(["sell", "buy"]).gather((made["lots"] > 0).astype(np.int64)),
             "lots": lots,
             "ticks": ticks,
             "quantity": quantity,
@@ -120,11 +116,11 @@ def _fills(stage: Stage, records: Records) -> pl.DataFrame:
     )
 
 
-def _positions(stage: Stage, records: Records) -> Floats:
+def _positions(stage: Stage, run: Run) -> Floats:
     """What was held after each close, in base units [time, asset]: the running sum of the fills."""
-    count = int(records.counts[0])
+    made = run.fills[: run.counts[0]]
     lots = np.zeros(stage.bars.close.shape, dtype=np.int64)
-    lots[records.fill_row[:count], records.fill_asset] = records.fill_lots[:count]
+    lots[made["row"], stage.order[made["asset"]]] = made["lots"]
     np.cumsum(lots, axis=0, out=lots)
     return lots * _by_column(stage, "lot")
 
@@ -143,8 +139,8 @@ def _on_grid(steps: NDArray[np.int64], step: Floats) -> Floats:
     return np.where(whole, steps / np.where(whole, per_unit, 1.0), steps * step)
 
 
-def _refusals(bars: Panel, records: Records, limits: RiskSettings) -> pl.DataFrame:
-    count = int(records.counts[1])
+def _refusals(stage: Stage, run: Run, limits: RiskSettings) -> pl.DataFrame:
+    bars, made = stage.bars, run.refusals[: run.counts[1]]
     reasons = [
         "",
         f"fell {limits.max_drawdown:g} from the equity peak: only reducing orders from then on",
@@ -152,11 +148,11 @@ def _refusals(bars: Panel, records: Records, limits: RiskSettings) -> pl.DataFra
         f"position would exceed {limits.max_position_weight:g} of equity",
         f"sum of positions would exceed {limits.max_gross_weight:g} of equity",
     ]
-    guard = records.refusal_guard[:count].astype(np.int64)
+    guard = made["guard"].copy()
     return pl.DataFrame(
         {
-            "time": _moments(bars.closed_at, records.refusal_row[:count]),
-            "symbol": pl.Series(bars.symbols, dtype=pl.String).gather(records.refusal_asset),
+            "time": _moments(bars.closed_at, made["row"]),
+            "symbol": pl.Series(bars.symbols, dtype=pl.String).gather(stage.order[made["asset"]]),
             "guard": pl.Series(GUARDS).gather(guard),
             "reason": pl.Series(reasons).gather(guard),
         },

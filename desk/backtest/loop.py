@@ -20,7 +20,7 @@ from desk.strategy.sizing import order_lots
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-Book = NDArray[np.void]
+Rows = NDArray[np.void]  # structured: one record per asset, fill or refusal
 Holding = Any  # one row of a book: a record to numba, np.void to Python
 
 _DAY_US = 86_400_000_000
@@ -35,13 +35,9 @@ BOOK = np.dtype(
 )
 
 
-class Market(NamedTuple):
-    """Open, close, volume [time, asset], NaN where there is no bar; `closed_at` [time] in microseconds since 1970 UTC."""
-
-    open: Floats
-    close: Floats
-    volume: Floats
-    closed_at: Ints
+# A fill: where and when (row, asset), signed lots, price in ticks. A refusal: where and when, code of the guard.
+FILL = np.dtype([("row", np.int32), ("asset", np.int32), ("lots", np.int64), ("ticks", np.int64)])
+REFUSAL = np.dtype([("row", np.int32), ("asset", np.int32), ("guard", np.int64)])
 
 
 class Rules(NamedTuple):
@@ -60,29 +56,26 @@ class Rules(NamedTuple):
     max_daily_loss: float
 
 
-class Records(NamedTuple):
-    """What the loop writes: equity [time], and as many fills (signed lots) and refusals as `counts` says. Positions follow from the fills."""
-
-    equity: Floats
-    fill_row: NDArray[np.int32]
-    fill_asset: NDArray[np.int32]
-    fill_lots: Ints
-    fill_ticks: Ints
-    refusal_row: NDArray[np.int32]
-    refusal_asset: NDArray[np.int32]
-    refusal_guard: NDArray[np.int8]
-    counts: Ints
-
-
 class Run(NamedTuple):
-    """Everything one run reads and writes: `targets` [time, asset], `book` [asset] of dtype BOOK, `cash` in two floats (quote)."""
+    """Everything one run reads and writes.
 
-    market: Market
+    Read: `open`, `close`, `volume` [time, asset], NaN where there is no bar, `closed_at` [time] in microseconds since 1970 UTC, exposures
+    `targets` [time, asset]. Carried: `book` [asset], `cash` in two floats (quote). Written: `equity` [time] in quote, and as many `fills` and
+    `refusals` as `counts` says.
+    """
+
+    open: Floats
+    close: Floats
+    volume: Floats
+    closed_at: Ints
     targets: Floats
-    book: Book
+    book: Rows
     cash: Floats
     rules: Rules
-    records: Records
+    equity: Floats
+    fills: Rows
+    refusals: Rows
+    counts: Ints
 
 
 class Marks(NamedTuple):
@@ -98,8 +91,8 @@ class Marks(NamedTuple):
 def play(run: Run) -> None:
     """Play the exposures (NaN: no order) through the market into the records."""
     # Taken out of their tuples once: every access in the loop would count references.
-    close, targets, book, cash, rules = run.market.close, run.targets, run.book, run.cash, run.rules
-    closed_at, curve = run.market.closed_at, run.records.equity
+    close, targets, book, cash, rules = run.close, run.targets, run.book, run.cash, run.rules
+    closed_at, curve = run.closed_at, run.equity
     marks = Marks(-np.inf, -(2**62), 0.0, False, False)
     waiting = False
     for row in range(len(close)):
@@ -127,7 +120,7 @@ def has_bar(close: Floats, row: int) -> bool:
     return False
 
 
-def mark(close: Floats, row: int, book: Book, cash: Floats) -> tuple[float, bool]:
+def mark(close: Floats, row: int, book: Rows, cash: Floats) -> tuple[float, bool]:
     """Equity at this close, in quote, and whether anything traded; remembers the closes."""
     equity, traded = cash[0], False
     for asset in range(len(book)):
@@ -178,50 +171,53 @@ def judge(run: Run, row: int, marks: Marks, equity: float) -> bool:
                 any_left = True
             else:
                 book[asset]["order"] = 0
-                record_refusal(run.records, row, asset, code)
+                refusal = run.refusals[run.counts[1]]
+                refusal["row"], refusal["asset"], refusal["guard"] = row, asset, code
+                run.counts[1] += 1
     return any_left
-
-
-def record_refusal(records: Records, row: int, asset: int, code: int) -> None:
-    """Write down that a guard said no."""
-    at = records.counts[1]
-    records.refusal_row[at], records.refusal_asset[at], records.refusal_guard[at] = row, asset, code
-    records.counts[1] = at + 1
 
 
 def settle(run: Run, row: int) -> None:
     """Execute what waits at this row's opens: sells, then the buys that the cash carries. What does not fill dies."""
-    book, rules, any_buy = run.book, run.rules, False
+    book, rules, close, volume, total = run.book, run.rules, run.close, run.volume, 0.0
     for asset in range(len(book)):
         order, lot, tick = book[asset]["order"], book[asset]["lot"], book[asset]["tick"]
-        book[asset]["wanted"] = 0
-        if order == 0 or math.isnan(run.market.close[row, asset]):
+        book[asset]["wanted"], book[asset]["unit_cost"] = 0, 0.0
+        if order == 0 or math.isnan(close[row, asset]):
             continue
-        volume = run.market.volume[row, asset]
-        lots = fill_lots(abs(order), volume, lot, rules.participation_cap)
+        lots = fill_lots(abs(order), volume[row, asset], lot, rules.participation_cap)
         if lots == 0:
             continue
-        sign = 1 if order > 0 else -1
-        ticks = fill_ticks(run.market.open[row, asset], tick, sign, rules.half_spread_bps, rules.impact_bps, lots * lot / volume)
+        sign, participation = (1 if order > 0 else -1), lots * lot / volume[row, asset]
+        ticks = fill_ticks(run.open[row, asset], tick, sign, rules.half_spread_bps, rules.impact_bps, participation)
         if sign < 0:
             execute(run, row, asset, -lots, ticks)
         else:
-            book[asset]["wanted"], book[asset]["ticks"] = lots, ticks
-            book[asset]["unit_cost"] = ticks * tick * lot * (1.0 + rules.fee_rate)
-            any_buy = True
-    if any_buy:
+            unit_cost = ticks * tick * lot * (1.0 + rules.fee_rate)
+            book[asset]["wanted"], book[asset]["ticks"], book[asset]["unit_cost"] = lots, ticks, unit_cost
+            total += lots * unit_cost
+    if total > 0:
+        buy(run, row, total)
+
+
+def buy(run: Run, row: int, total: float) -> None:
+    """Execute the buys of this row, which together would cost `total` (quote)."""
+    book = run.book
+    # Where the cash carries all, everyone gets all: no need to ask.
+    if not total <= run.cash[0]:
         granted = ration(book["wanted"], book["unit_cost"], run.cash[0])
         for asset in range(len(book)):
-            if granted[asset] > 0:
-                execute(run, row, asset, granted[asset], book[asset]["ticks"])
+            book[asset]["wanted"] = granted[asset]
+    for asset in range(len(book)):
+        if book[asset]["wanted"] > 0:
+            execute(run, row, asset, book[asset]["wanted"], book[asset]["ticks"])
 
 
 def execute(run: Run, row: int, asset: int, lots: int, ticks: int) -> None:
     """Book one fill of `lots` (signed) and write it down."""
-    records, holding, rules = run.records, run.book[asset], run.rules
-    at = records.counts[0]
-    records.fill_row[at], records.fill_asset[at], records.fill_lots[at], records.fill_ticks[at] = row, asset, lots, ticks
-    records.counts[0] = at + 1
+    holding, rules, fill = run.book[asset], run.rules, run.fills[run.counts[0]]
+    fill["row"], fill["asset"], fill["lots"], fill["ticks"] = row, asset, lots, ticks
+    run.counts[0] += 1
     holding["lots"] += lots
     steps, steps_rest = exact_product(float(abs(lots)), float(ticks))
     notional, notional_rest = exact_product(steps, holding["value"])

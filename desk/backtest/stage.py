@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from configs.risk import RiskSettings
 from configs.trading import CostSettings, TradingSettings
-from desk.backtest.loop import BOOK, Book, Market, Records, Rules, Run
+from desk.backtest.loop import BOOK, FILL, REFUSAL, Rows, Rules, Run
 from desk.backtest.panel import Floats, Panel
 from desk.errors import ContractBroken
 from desk.instruments import Instrument
@@ -26,8 +26,7 @@ class Stage:
 
     bars: Panel
     order: NDArray[np.int64]
-    market: Market
-    book: Book
+    book: Rows
     cash: Floats
     rules: Rules
 
@@ -36,9 +35,8 @@ class Stage:
         """Lay out an empty book with the initial cash."""
         # Sequence matters when cash is short, and the sequence is the symbols', whatever the panel's is.
         order = np.argsort(np.array(bars.symbols))
-        market = Market(in_columns(bars.open, order), in_columns(bars.close, order), in_columns(bars.volume, order), bars.closed_at.astype(np.int64))
         cash = np.array([float(trading.initial_cash), _rest(trading.initial_cash)])
-        return cls(bars, order, market, _book(bars, instruments)[order], cash, _rules(trading, costs, limits, len(order)))
+        return cls(bars, order, _book(bars, instruments)[order], cash, _rules(trading, costs, limits, len(order)))
 
     def run(self, targets: Floats) -> Run:
         """A fresh run of exposures [time, asset], columns as in the panel."""
@@ -47,32 +45,31 @@ class Stage:
             raise ContractBroken(f"expected exposures of shape {shape}, found {targets.shape}: one row per time, one column per symbol")
         if (np.abs(targets) > 1).any():
             raise ContractBroken(f"expected exposures in [-1, 1], found {np.nanmax(np.abs(targets))}: correct the strategy")
-        return Run(self.market, in_columns(targets, self.order), self.book.copy(), self.cash.copy(), self.rules, _empty_records(*shape))
+        bars, most = self.bars, self.bars.close.size
+        return Run(
+            open=_arranged(bars.open, self.order),
+            close=_arranged(bars.close, self.order),
+            volume=_arranged(bars.volume, self.order),
+            closed_at=bars.closed_at.astype(np.int64),
+            targets=_arranged(targets, self.order),
+            book=self.book.copy(),
+            cash=self.cash.copy(),
+            rules=self.rules,
+            equity=np.empty(shape[0]),
+            # Room for the most that can happen, one each per asset and row. Untouched room takes no memory.
+            fills=np.empty(most, dtype=FILL),
+            refusals=np.empty(most, dtype=REFUSAL),
+            counts=np.zeros(2, np.int64),
+        )
 
 
-def in_columns(array: Floats, order: NDArray[np.int64]) -> Floats:
+def _arranged(array: Floats, order: NDArray[np.int64]) -> Floats:
     """Columns rearranged, as contiguous float64; the array itself where nothing has to move."""
     arranged = array if (order == np.arange(len(order))).all() else array[:, order]
     return np.ascontiguousarray(arranged, dtype=np.float64)
 
 
-def _empty_records(n_rows: int, n_assets: int) -> Records:
-    """Room for the most that can happen: a fill and a refusal per asset and row. Untouched room takes no memory."""
-    most = n_rows * n_assets
-    return Records(
-        equity=np.empty(n_rows),
-        fill_row=np.empty(most, np.int32),
-        fill_asset=np.empty(most, np.int32),
-        fill_lots=np.empty(most, np.int64),
-        fill_ticks=np.empty(most, np.int64),
-        refusal_row=np.empty(most, np.int32),
-        refusal_asset=np.empty(most, np.int32),
-        refusal_guard=np.empty(most, np.int8),
-        counts=np.zeros(2, np.int64),
-    )
-
-
-def _book(bars: Panel, instruments: Mapping[str, Instrument] | None) -> Book:
+def _book(bars: Panel, instruments: Mapping[str, Instrument] | None) -> Rows:
     """An empty book on the instruments' grids, in the panel's column order."""
     if instruments is None:
         instruments = {symbol: Instrument(symbol, "", "", _FINE, _FINE, Decimal(0)) for symbol in bars.symbols}

@@ -83,11 +83,8 @@ class Admin:
         return web.json_response(rows)
 
     async def _advance(self, request: web.Request) -> web.Response:
-        try:
-            bars = (await request.json())["bars"]
-        except (ValueError, KeyError, TypeError):
-            bars = None
-        if not isinstance(bars, int) or isinstance(bars, bool) or bars < 0:
+        bars = await _whole_number(request, "bars")
+        if bars is None or bars < 0:
             return web.json_response({"error": 'expected {"bars": n} with a whole number n >= 0'}, status=400)
         done = await self.advance(bars)
         return web.json_response({"now": _iso(self._exchange.now_ms()), "advanced": done})
@@ -107,8 +104,11 @@ class Admin:
 
     async def _skew_wire_clock(self, request: web.Request) -> web.Response:
         """Move the clock that judges signatures: {"skew_ms": n}."""
-        self._wire.clock.skew_ms = int((await request.json())["skew_ms"])
-        return web.json_response({"skew_ms": self._wire.clock.skew_ms})
+        skew_ms = await _whole_number(request, "skew_ms")
+        if skew_ms is None:
+            return web.json_response({"error": 'expected {"skew_ms": n} with a whole number n'}, status=400)
+        self._wire.clock.skew_ms = skew_ms
+        return web.json_response({"skew_ms": skew_ms})
 
     async def _disturb_streams(self, request: web.Request) -> web.Response:
         what = request.match_info["what"]
@@ -121,6 +121,15 @@ class Admin:
     async def _shutdown(self, request: web.Request) -> web.Response:
         self.stopped.set()
         return web.json_response({"status": "stopping"})
+
+
+async def _whole_number(request: web.Request, name: str) -> int | None:
+    """A whole number out of a JSON body, or None when there is none."""
+    try:
+        number = (await request.json())[name]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return number if isinstance(number, int) and not isinstance(number, bool) else None
 
 
 def _iso(instant_ms: int) -> str:

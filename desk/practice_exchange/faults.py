@@ -28,7 +28,7 @@ class BadFault(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Strikes matching requests number `nth` to `nth + times - 1`. `before`: the exchange does nothing; else it did all it was asked."""
+    """Strikes matching requests number `nth` to `nth + times - 1`. `before`: the exchange does nothing, or does it late; else it did all it was asked."""
 
     kind: FaultKind
     method: str | None = None

@@ -74,8 +74,12 @@ class Wire:
         given = dict(parse_qsl(f"{query}&{body}", keep_blank_values=True))
         signed = Signed(query, body, request.headers.get("X-MBX-APIKEY"))
         fault = self.faults.due(request.method, path, given.get("symbol"))
-        if fault is not None and fault.before:
+        if fault is not None and fault.before and fault.kind is not FaultKind.DELAY:
             return await self._distorted(request, fault, self._reply("{}"))
+        if fault is not None and fault.before:
+            # A request that is late on its way: it is judged when it arrives.
+            await asyncio.sleep(fault.seconds)
+            fault = None
         answer = self._answered_request(request.method, path, given, signed)
         return answer if fault is None else await self._distorted(request, fault, answer)
 
@@ -106,7 +110,7 @@ class Wire:
                 half = web.StreamResponse(status=answer.status, headers={"Content-Type": "application/json", "Content-Length": str(len(text))})
                 await half.prepare(request)
                 await half.write(text[: len(text) // 2])
-                answer = half
+        # DROP, and the rest of TRUNCATE
         if request.transport is not None:
             request.transport.close()
         return answer

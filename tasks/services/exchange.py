@@ -15,8 +15,8 @@ from pydantic import Field
 from configs.market import MarketSettings
 from configs.operations import OperationsSettings
 from desk.errors import PreflightFailed, SourceStale
-from desk.log import register_secret
-from tasks.services.processes import ROOT, healthy, named, ready, start, stop
+from desk.log import event, register_secret
+from tasks.services.processes import ROOT, healthy, last_words, named, ready, start, stop
 from tasks.services.records import record, recorded, turn
 from tasks.values import Value
 
@@ -101,20 +101,29 @@ def serve_exchange(candles: Sequence[Path], arguments: Sequence[str]) -> int:
 
 
 def _opened(operations: OperationsSettings, command: tuple[str, ...]) -> Greeting:
-    """The exchange that this command starts, running already or started now."""
+    """The exchange that this command starts: the running one when it answers, a new one otherwise."""
     said = operations.var / "run" / "exchange.greeting"
     running = recorded(operations, EXCHANGE)
-    if running is None or running.command != command or not said.exists():
+    if running is None or running.command != command or _greeting(said) is None:
         stop(operations, EXCHANGE)
         _asked_path(operations).write_text(json.dumps(command), encoding="utf-8")
-        running = start(operations, EXCHANGE, "", command, said=said)
-    ready(operations, running, lambda: said.read_text(encoding="utf-8").endswith("\n"))
-    plain = json.loads(said.read_text(encoding="utf-8"))
-    greeting = Greeting.model_validate({name: plain[name] for name in Greeting.model_fields})
-    ready(operations, running, lambda: healthy(f"{greeting.admin}/healthz"))
+        running = ready(operations, start(operations, EXCHANGE, "", command, said=said), lambda: _greeting(said) is not None)
+        event("exchange.started", pid=running.pid)
+    greeting = _greeting(said)
+    if greeting is None:
+        raise SourceStale(f"expected the practice exchange to keep answering, found {last_words(operations, EXCHANGE)}; run the flow again")
     register_secret(greeting.secret)
     record(operations, running.model_copy(update={"url": greeting.rest}).used_here())
     return greeting
+
+
+def _greeting(said: Path) -> Greeting | None:
+    """The one line that the exchange printed, once it is whole and somebody answers where it says."""
+    line = said.read_text(encoding="utf-8") if said.exists() else ""
+    if not line.endswith("\n"):
+        return None
+    plain = json.loads(line)
+    return Greeting.model_validate({name: plain[name] for name in Greeting.model_fields}) if healthy(f"{plain['admin']}/healthz") else None
 
 
 def _asked_path(operations: OperationsSettings) -> Path:

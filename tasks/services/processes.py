@@ -17,7 +17,6 @@ import psutil
 
 from configs.operations import OperationsSettings
 from desk.errors import PortInUse, PreflightFailed
-from desk.log import event
 from tasks.services.environment import HOST, service_environment
 from tasks.services.records import PRIVATE, Process, Service, forget, process_of, record, recorded, room
 
@@ -43,9 +42,7 @@ def start(operations: OperationsSettings, name: str, url: str, command: tuple[st
     with log.open("ab") as complaints, os.fdopen(os.open(said or log, flags, PRIVATE), "wb") as words:
         child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=words, stderr=complaints, cwd=ROOT, env=environment, start_new_session=True)
     _children.append(child)
-    service = record(operations, Service(**process_of(child.pid).model_dump(), name=name, url=url, command=command).used_here())
-    event("service.started", service=name, pid=service.pid, url=url, level="DEBUG")
-    return service
+    return record(operations, Service(**process_of(child.pid).model_dump(), name=name, url=url, command=command).used_here())
 
 
 def ready(operations: OperationsSettings, service: Service, answers: Callable[[], bool]) -> Service:
@@ -78,7 +75,6 @@ def stop(operations: OperationsSettings, name: str, *, children_first: bool = Fa
     _signal(left, signal.SIGKILL)
     psutil.wait_procs(left, timeout=STOP_TIMEOUT_S)
     forget(operations, name)
-    event("service.stopped", service=name, pid=service.pid, level="DEBUG")
     return True
 
 

@@ -16,6 +16,7 @@ import pytest
 
 from desk.execution.ccxt_settings import constructor_config
 
+PATIENCE_S = 10
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -46,15 +47,18 @@ class Serving:
         return dict(self.client.fetch_balance()["total"])
 
     def kill(self) -> None:
+        """kill -9."""
         self.process.kill()
         self.process.wait()
+
+    def close(self) -> None:
         assert self.process.stdout is not None
         self.process.stdout.close()
 
 
 @pytest.fixture(scope="module")
 def serve() -> Iterator[Callable[..., Serving]]:
-    """`serve("--seed", 3)` starts an exchange; all that still run are killed at the end."""
+    """`serve("--seed", 3)` starts an exchange; all are stopped at the end."""
     started: list[Serving] = []
 
     def start(*arguments: object) -> Serving:
@@ -70,6 +74,9 @@ def serve() -> Iterator[Callable[..., Serving]]:
 
     yield start
 
+    # Asked to stop all at once, so that they do so together.
     for serving in started:
-        if serving.process.poll() is None:
-            serving.kill()
+        serving.process.terminate()
+    for serving in started:
+        serving.process.wait(PATIENCE_S)
+        serving.close()

@@ -8,6 +8,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import ccxt
 import numpy as np
 import polars as pl
 import pytest
@@ -91,8 +92,6 @@ def test_a_symbol_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
 def test_a_symbol_without_a_bar_is_closed_and_silent(serve: Callable[..., Serving], tmp_path: Path) -> None:
     """A gap is no bar: no candle, no frame, no trading - and the other symbols go on."""
-    import ccxt
-
     late = frame(symbol="ETH/USDT").filter(pl.col("open_time") != START_MS + 75 * HOUR_MS)
     exchange = serve("--candles", *written(tmp_path, frame(), late), "--stream-share", 0.25)
 
@@ -105,6 +104,21 @@ def test_a_symbol_without_a_bar_is_closed_and_silent(serve: Callable[..., Servin
     exchange.advance(1)
 
     assert "closed" == exchange.client.create_order("ETH/USDT", "market", "buy", "0.01")["status"]
+
+
+def test_a_symbol_is_unknown_before_its_first_bar(serve: Callable[..., Serving], tmp_path: Path) -> None:
+    """Nothing of a listing to come may be seen, not even its name."""
+    late = frame(symbol="ETH/USDT").filter(pl.col("open_time") > START_MS + 75 * HOUR_MS)
+    exchange = serve("--candles", *written(tmp_path, frame(), late), "--stream-share", 0.25)
+    before = exchange.client.load_markets()
+    with pytest.raises(ccxt.BadSymbol):
+        exchange.client.public_get_ticker_24hr({"symbol": "ETHUSDT"})
+
+    exchange.advance(1)
+
+    assert ["BTC/USDT"] == list(before)
+    assert ["BTC/USDT", "ETH/USDT"] == sorted(exchange.client.load_markets(True))
+    assert {"BTC/USDT", "ETH/USDT"} == set(exchange.client.fetch_tickers())
 
 
 @pytest.mark.data

@@ -6,7 +6,11 @@ import json
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from contextlib import suppress
+from decimal import Decimal
+from http.client import HTTPException
 from pathlib import Path
 
 import ccxt
@@ -17,6 +21,11 @@ from tests.practice_exchange.conftest import ROOT, Serving
 
 SYMBOL = "BTC/USDT"
 OPTIONS = ("--seed", 5, "--symbols", SYMBOL, "--history-bars", 40, "--stream-bars", 40)
+
+
+@pytest.fixture(scope="module")
+def running(serve: Callable[..., Serving]) -> Serving:
+    return serve(*OPTIONS)
 
 
 def start_and_fail(*arguments: object) -> str:
@@ -46,6 +55,33 @@ def test_clock_orders_balances_and_keys_survive_kill_9(serve: Callable[..., Serv
     assert "canceled" == second.client.cancel_order("", SYMBOL, {"origClientOrderId": "resting"})["status"]
 
 
+def test_a_kill_in_the_midst_of_trading_leaves_whole_transactions(serve: Callable[..., Serving], tmp_path: Path) -> None:
+    """Whatever was answered is there, and every balance is what the executions make of the deposit."""
+    options = (*OPTIONS[:-1], 400, "--state", tmp_path)
+    answered: list[str] = []
+    for _ in range(3):
+        exchange = serve(*options)
+        timer = threading.Timer(0.15, exchange.process.kill)
+        timer.start()
+        with suppress(ccxt.NetworkError, OSError, HTTPException):
+            while True:
+                answered.append(exchange.client.create_order(SYMBOL, "market", "buy", "0.01")["id"])
+                exchange.advance(1)
+        timer.join()
+        exchange.process.wait()
+
+    survivor = serve(*options)
+
+    orders = survivor.admin("/orders")
+    fills = [fill for order in orders for fill in order["fills"]]
+    balance = survivor.client.fetch_balance()["total"]
+    assert len(answered) > 3
+    assert set(answered) <= {str(order["orderId"]) for order in orders}
+    assert Decimal(100_000) - sum(Decimal(fill["quoteQty"]) for fill in fills) == Decimal(str(balance["USDT"]))
+    assert sum(Decimal(fill["qty"]) - Decimal(fill["commission"]) for fill in fills) == Decimal(str(balance["BTC"]))
+    assert survivor.client.fetch_time() % 3_600_000 == 0
+
+
 def test_what_was_taken_of_a_bar_stays_taken_after_a_restart(serve: Callable[..., Serving], tmp_path: Path) -> None:
     options = (*OPTIONS, "--state", tmp_path, "--deposit", 100_000_000)
     first = serve(*options)
@@ -55,12 +91,6 @@ def test_what_was_taken_of_a_bar_stays_taken_after_a_restart(serve: Callable[...
     again = serve(*options).client.create_order(SYMBOL, "market", "buy", "1")
 
     assert 0 == again["filled"]
-
-
-def test_without_state_every_run_has_its_own_keys(serve: Callable[..., Serving]) -> None:
-    keys = {serve(*OPTIONS).greeting["secret"] for _ in range(2)}
-
-    assert 2 == len(keys)
 
 
 def test_the_secret_is_readable_by_its_owner_only(serve: Callable[..., Serving], tmp_path: Path) -> None:
@@ -79,12 +109,11 @@ def test_shutdown_ends_the_process_cleanly(serve: Callable[..., Serving]) -> Non
 
 
 @pytest.mark.parametrize("body", [{"bars": -1}, {"bars": "many"}, {"bars": True}, [], {}])
-def test_an_advance_that_makes_no_sense_is_refused(serve: Callable[..., Serving], body: object) -> None:
-    exchange = serve(*OPTIONS)
-
+def test_an_advance_that_makes_no_sense_is_refused(running: Serving, body: object) -> None:
     with pytest.raises(OSError, match="400"):
-        exchange.admin("/advance", body)
-    assert exchange.market["history_until"] == exchange.admin("/market")["now"]
+        running.admin("/advance", body)
+
+    assert running.market["history_until"] == running.admin("/market")["now"]
 
 
 def test_a_port_in_use_is_said_in_one_line() -> None:
@@ -128,8 +157,8 @@ def test_candles_that_do_not_fit_are_said_in_one_line(tmp_path: Path, content: o
     assert 1 == said.count("\n")
 
 
-def test_the_greeting_is_one_json_line(serve: Callable[..., Serving]) -> None:
-    greeting = serve(*OPTIONS).greeting
+def test_the_greeting_is_one_json_line(running: Serving) -> None:
+    greeting = running.greeting
 
     assert {"rest", "ws", "admin", "api_key", "secret", "market"} == set(greeting)
     assert {"hash", "symbols", "timeframe", "history_until", "ends_at", "now", "synthetic", "seed"} == set(greeting["market"])
@@ -137,9 +166,9 @@ def test_the_greeting_is_one_json_line(serve: Callable[..., Serving]) -> None:
     assert json.dumps(greeting)
 
 
-def test_a_client_with_yesterdays_keys_is_a_stranger(serve: Callable[..., Serving]) -> None:
-    first, second = serve(*OPTIONS), serve(*OPTIONS)
-    config = {**second.config(), "apiKey": first.greeting["api_key"], "secret": first.greeting["secret"]}
+def test_without_state_yesterdays_keys_are_a_strangers(running: Serving, serve: Callable[..., Serving]) -> None:
+    today = serve(*OPTIONS)
+    config = {**today.config(), "apiKey": running.greeting["api_key"], "secret": running.greeting["secret"]}
 
     with pytest.raises(ccxt.AuthenticationError):
         ccxt.binance(config).private_get_account()

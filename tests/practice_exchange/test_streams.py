@@ -13,6 +13,7 @@ import ccxt
 import ccxt.pro
 import pytest
 
+from desk.practice_exchange.dialects.binance.streams import QUEUE_FRAMES, Connection
 from tests.practice_exchange.conftest import Serving
 
 pytestmark = pytest.mark.asyncio
@@ -121,24 +122,19 @@ async def test_the_book_that_ccxt_keeps_equals_the_snapshot(exchange: Serving) -
 async def test_trades_and_tickers_are_told(exchange: Serving) -> None:
     async with listening(exchange) as client:
         trades = await subscribed(exchange, client.watch_trades(SYMBOL))
-        ticker = await subscribed(exchange, client.watch_ticker(SYMBOL))
+        mini = await subscribed(exchange, client.watch_ticker(SYMBOL))
+        ticker = await subscribed(exchange, client.watch_ticker(SYMBOL, {"name": "ticker"}))
         best = await subscribed(exchange, client.watch_bids_asks([SYMBOL]))
 
-    assert SYMBOL == trades[0]["symbol"] == ticker["symbol"]
+    assert SYMBOL == trades[0]["symbol"] == mini["symbol"] == ticker["symbol"]
+    assert 0 < ticker["bid"] < ticker["ask"]
     assert 0 < best[SYMBOL]["bid"] < best[SYMBOL]["ask"]
 
 
 async def test_the_account_hears_of_its_orders_executions_and_balances(exchange: Serving) -> None:
     async with listening(exchange) as client:
+        await client.authenticate({"type": "spot"})
         watching = [asyncio.ensure_future(task) for task in (client.watch_orders(SYMBOL), client.watch_my_trades(SYMBOL), client.watch_balance())]
-        subscription = f"{exchange.greeting['ws']}/ws-api/v3"
-        while (
-            not client.clients.get(subscription)
-            or "authenticate:signature:spot" in client.clients[subscription].futures
-            or not client.clients[subscription].subscriptions
-        ):
-            await asyncio.wait(watching, timeout=0.01)
-        await asyncio.wait(watching, timeout=0.1)
 
         order = await client.create_order(SYMBOL, "market", "buy", "0.1", None, {"newClientOrderId": "heard"})
         told, trades, balance = await asyncio.wait_for(asyncio.gather(*watching), PATIENCE_S)
@@ -167,6 +163,38 @@ async def test_a_wrong_signature_cannot_listen_to_the_account(exchange: Serving)
         answer = await socket.receive_json(timeout=PATIENCE_S)
 
     assert (1, 400, -1022) == (answer["id"], answer["status"], answer["error"]["code"])
+
+
+async def test_a_stream_can_be_left(exchange: Serving) -> None:
+    async with aiohttp.ClientSession() as session, session.ws_connect(f"{exchange.greeting['ws']}/stream/ws") as socket:
+        for method, left in (("SUBSCRIBE", ["btcusdt@trade"]), ("UNSUBSCRIBE", [])):
+            await socket.send_json({"method": method, "params": ["btcusdt@trade"], "id": 1})
+            await socket.receive_json(timeout=PATIENCE_S)
+            await socket.send_json({"method": "LIST_SUBSCRIPTIONS", "id": 2})
+
+            assert {"result": left, "id": 2} == await socket.receive_json(timeout=PATIENCE_S)
+
+
+async def test_a_client_that_does_not_read_is_closed_and_holds_nobody_up() -> None:
+    """A frame in the middle is never lost: the whole connection is."""
+    closed = asyncio.Event()
+
+    class Stuck:
+        closed = False
+
+        async def send_str(self, frame: str) -> None:
+            raise AssertionError(f"nothing may be sent any more: {frame}")
+
+        async def close(self, **reason: object) -> None:
+            closed.set()
+
+    connection = Connection(Stuck())  # type: ignore[arg-type]
+    for number in range(QUEUE_FRAMES + 1):
+        connection.send({"frame": number})
+
+    await connection.write()
+
+    assert closed.is_set()
 
 
 async def test_an_unknown_stream_is_refused(exchange: Serving) -> None:

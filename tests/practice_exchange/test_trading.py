@@ -228,6 +228,63 @@ def test_a_refusal_has_binances_code_and_ccxts_class(exchange: Serving, expected
     assert isinstance(refused.value, ccxt.ExchangeError)
 
 
+QUESTIONS = [
+    ("public_get_klines", {"symbol": "BTCUSDT"}, -1102),
+    ("public_get_klines", {"interval": "1h"}, -1102),
+    ("public_get_klines", {"symbol": "BTCUSDT", "interval": "1h", "limit": "ten"}, -1100),
+    ("private_get_order", {"symbol": "BTCUSDT"}, -1102),
+    ("private_delete_openorders", {"symbol": "BTCUSDT"}, -2011),
+    ("private_post_order", {"symbol": "BTCUSDT", "side": "BUY", "type": "MARKET", "quantity": "1", "newOrderRespType": "SONG"}, -1100),
+    ("private_post_order", {"symbol": "BTCUSDT", "side": "BUY", "type": "MARKET", "quantity": "1", "newClientOrderId": "no spaces please"}, -1100),
+    ("private_post_order", {"symbol": "BTCUSDT", "side": "BUY", "type": "MARKET", "quantity": "1", "timeInForce": "GTC"}, -1106),
+    ("private_post_order", {"symbol": "BTCUSDT", "side": "BUY", "type": "MARKET", "quantity": "1", "quoteOrderQty": "1"}, -1128),
+    ("private_post_order", {"symbol": "BTCUSDT", "side": "BUY", "type": "LIMIT", "timeInForce": "DAY", "quantity": "1", "price": "1"}, -1115),
+    ("private_post_order", {"symbol": "BTCUSDT", "side": "BUY", "type": "LIMIT", "timeInForce": "GTC", "quantity": "0", "price": "1"}, -1013),
+    ("private_post_order", {"symbol": "BTCUSDT", "side": "BUY", "type": "LIMIT", "timeInForce": "GTC", "quantity": "1"}, -1102),
+    ("private_get_account", {"recvWindow": 60001}, -1131),
+]
+
+
+@pytest.mark.parametrize(("name", "parameters", "code"), QUESTIONS, ids=[f"{name}-{code}-{number}" for number, (name, _, code) in enumerate(QUESTIONS)])
+def test_a_question_that_makes_no_sense_has_binances_code(exchange: Serving, name: str, parameters: dict[str, str], code: int) -> None:
+    with pytest.raises(ccxt.BaseError):
+        getattr(exchange.client, name)(parameters)
+
+    assert code == json.loads(exchange.client.last_http_response)["code"]
+
+
+@pytest.mark.parametrize(("kind", "fields"), [("ACK", 5), ("RESULT", 16), ("FULL", 17)])
+def test_the_answer_is_as_long_as_was_asked(exchange: Serving, kind: str, fields: int) -> None:
+    request = {"symbol": "BTCUSDT", "side": "BUY", "type": "MARKET", "quantity": "0.01", "newOrderRespType": kind}
+
+    assert fields == len(exchange.client.private_post_order(request))
+
+
+def test_the_commission_can_be_asked_for(exchange: Serving) -> None:
+    assert COSTS.fee_rate == exchange.client.fetch_trading_fee(SYMBOL)["taker"]
+    assert {"BTC/USDT", "XRP/USDT"} == set(exchange.client.fetch_trading_fees())
+
+
+def test_our_trades_can_be_paged_by_id(exchange: Serving) -> None:
+    ids = [exchange.client.create_order(SYMBOL, "market", "buy", "0.01")["trades"][0]["id"] for _ in range(3)]
+
+    page = exchange.client.fetch_my_trades(SYMBOL, None, 2, {"fromId": ids[1]})
+
+    assert ids[1:] == [trade["id"] for trade in page]
+
+
+def test_a_resting_sell_fills_above_and_pays_commission_in_quote(exchange: Serving) -> None:
+    exchange.client.create_order(SYMBOL, "market", "buy", "1")
+    limit = float(price(exchange, 1.0005))
+    order = exchange.client.create_order(SYMBOL, "limit", "sell", "0.5", limit)
+    while exchange.client.fetch_order(order["id"], SYMBOL)["status"] == "open":
+        exchange.advance(1)
+
+    trade = exchange.client.fetch_my_trades(SYMBOL, None, None, {"orderId": order["id"]})[0]
+    assert (limit, "sell", "maker") == (trade["price"], trade["side"], trade["takerOrMaker"])
+    assert {"currency": "USDT", "cost": pytest.approx(0.5 * limit * 0.001)} == trade["fee"]
+
+
 def test_orders_that_do_not_exist(exchange: Serving) -> None:
     with pytest.raises(ccxt.OrderNotFound, match="-2013"):
         exchange.client.fetch_order("999999", SYMBOL)
@@ -317,6 +374,18 @@ def test_at_the_end_of_the_tape_the_market_is_closed(serve: Callable[..., Servin
     assert (3, exchange.market["ends_at"]) == (moved["advanced"], moved["now"])
     with pytest.raises(ccxt.MarketClosed):
         exchange.client.create_order(SYMBOL, "market", "buy", "0.1")
+
+
+def test_a_symbol_has_room_for_two_hundred_open_orders(exchange: Serving) -> None:
+    request = {"symbol": "XRPUSDT", "side": "BUY", "type": "LIMIT", "timeInForce": "GTC", "quantity": "1000", "price": "0.1"}
+    for _ in range(200):
+        exchange.client.private_post_order(request)
+
+    with pytest.raises(ccxt.BadRequest, match="MAX_NUM_ORDERS"):
+        exchange.client.private_post_order(request)
+
+    exchange.client.cancel_all_orders("XRP/USDT")
+    assert [] == exchange.client.fetch_open_orders("XRP/USDT")
 
 
 def test_orders_sent_at_once_are_all_booked(exchange: Serving) -> None:

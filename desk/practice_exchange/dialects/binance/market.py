@@ -61,6 +61,10 @@ class Range:
     until_ms: int | None
     limit: int
 
+    def holds(self, at_ms: int) -> bool:
+        """Whether an instant lies within it."""
+        return (self.since_ms is None or self.since_ms <= at_ms) and (self.until_ms is None or at_ms <= self.until_ms)
+
 
 class Market:
     """What the public may see of an exchange at its market time."""
@@ -82,25 +86,20 @@ class Market:
     def klines(self, symbol: str, interval: str, asked: Range) -> str:
         """Candles as a JSON text, the forming one last when the range reaches it."""
         step = INTERVALS_MS[interval]
-        now = self._exchange.now_ms()
         candles = self._candles(symbol, step)
-        closed = candles.before(now - step + 1)
+        closed = candles.before(self._exchange.clock.settled_ms - step + 1)
         first = 0 if asked.since_ms is None else min(candles.before(asked.since_ms), closed)
-        last = closed if asked.until_ms is None else min(candles.before(asked.until_ms + 1), closed)
+        last = closed if asked.until_ms is None else max(min(candles.before(asked.until_ms + 1), closed), first)
         forming = self.forming(symbol, interval)
-        if forming is not None:
-            opened = int(forming.times[0])
-            if (asked.since_ms is not None and opened < asked.since_ms) or (asked.until_ms is not None and opened > asked.until_ms):
-                forming = None
-        count = max(last - first, 0) + (forming is not None)
-        if asked.since_ms is None:
-            first += max(count - asked.limit, 0)
-        elif count > asked.limit:
+        if forming is not None and not asked.holds(int(forming.times[0])):
+            forming = None
+        over = last - first + (forming is not None) - asked.limit
+        if over > 0 and asked.since_ms is None:
+            first = min(first + over, last)
+        elif over > 0:
             last, forming = first + asked.limit, None
-        rows = _rendered(candles.rows(first, max(last, first)), step)
-        if forming is not None and len(rows) < asked.limit:
-            rows += _rendered(forming, step)
-        return "[" + ",".join(rows) + "]"
+        rows = _rendered(candles.rows(first, last), step) + ([] if forming is None else _rendered(forming, step))
+        return "[" + ",".join(rows[: asked.limit]) + "]"
 
     def forming(self, symbol: str, interval: str) -> Candles | None:
         """The candle that is not over yet: what closed within it, and the open of the bar that has just begun with no volume. None: nothing yet."""
@@ -152,10 +151,10 @@ class Market:
         if asked.since_ms is None:
             last = closed if asked.until_ms is None else min(candles.before(asked.until_ms + 1), closed)
             found = self.prints(symbol, max(last - bars, 0), last)
-            return [each for each in found if asked.until_ms is None or each.at_ms <= asked.until_ms][-asked.limit :]
+            return [each for each in found if asked.holds(each.at_ms)][-asked.limit :]
         first = min(candles.before(asked.since_ms - step + 1), closed)
         found = self.prints(symbol, first, min(first + bars, closed))
-        return [each for each in found if each.at_ms >= asked.since_ms and (asked.until_ms is None or each.at_ms <= asked.until_ms)][: asked.limit]
+        return [each for each in found if asked.holds(each.at_ms)][: asked.limit]
 
     def update_id(self) -> int:
         """The book changes once per boundary, and is numbered by it."""

@@ -202,7 +202,7 @@ class Rest:
     def all_orders(self, given: Parameters) -> Any:
         """Orders of a symbol, whatever became of them."""
         asked, first = _range(given), _integer(given, "orderId")
-        found = [order for order in self._exchange.book.orders(self._symbol(given)) if _within(order.accepted_ms, asked) and order.id >= (first or 0)]
+        found = [order for order in self._exchange.book.orders(self._symbol(given)) if asked.holds(order.accepted_ms) and order.id >= (first or 0)]
         chosen = found[: asked.limit] if first is not None or asked.since_ms is not None else found[-asked.limit :]
         return [orders.order_payload(order, self._listing(order.symbol)) for order in chosen]
 
@@ -211,7 +211,7 @@ class Rest:
         symbol, asked = self._symbol(given), _range(given)
         order_id, first = _integer(given, "orderId"), _integer(given, "fromId")
         ours = [each for each in self._exchange.book.executions if each.symbol == symbol and order_id in (None, each.order_id)]
-        found = [each for each in ours if each.id >= (first or 0) and _within(each.at_ms, asked)]
+        found = [each for each in ours if each.id >= (first or 0) and asked.holds(each.at_ms)]
         chosen = found[: asked.limit] if first is not None or asked.since_ms is not None else found[-asked.limit :]
         return [orders.trade_payload(each, self._listing(symbol)) for each in chosen]
 
@@ -346,7 +346,3 @@ def _integer(given: Parameters, name: str) -> int | None:
 def _range(given: Parameters) -> Range:
     limit = _integer(given, "limit")
     return Range(_integer(given, "startTime"), _integer(given, "endTime"), min(LIMIT_DEFAULT if limit is None else limit, LIMIT_MOST))
-
-
-def _within(at_ms: int, asked: Range) -> bool:
-    return (asked.since_ms or 0) <= at_ms and (asked.until_ms is None or at_ms <= asked.until_ms)
