@@ -59,9 +59,8 @@ def configure(
     """
     logger.remove()
     logger.configure(patcher=_redact, extra=dict(context or {}))
-    # Looked up at each line, not once: a progress bar on the terminal replaces sys.stderr while it is drawn.
     logger.add(
-        lambda message: sys.stderr.write(message),
+        _to_terminal,
         level=level,
         format=_pretty if fmt == "pretty" else _json,
         colorize=fmt == "pretty" and sys.stderr.isatty(),
@@ -73,6 +72,11 @@ def configure(
     if bridge is not None:
         logger.add(_forward_to(bridge), level=level, format="{message}", diagnose=False, backtrace=False)
     _take_over_the_standard_library()
+
+
+def _to_terminal(message: Message) -> None:
+    # sys.stderr is looked up at each line, not once: a progress bar on the terminal replaces it while it is drawn
+    sys.stderr.write(message)
 
 
 def _redact(record: Record) -> None:
@@ -119,7 +123,7 @@ def _forward_to(bridge: Bridge) -> Callable[[Message], None]:
             return
         token = _forwarding.set(True)
         try:
-            bridge(record["level"].no, _shown(record["extra"]["line"])[13:])
+            bridge(record["level"].no, _shown(record["extra"]["line"])[len("00:00:00 ") :])
         finally:
             _forwarding.reset(token)
 

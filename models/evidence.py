@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import json
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -87,7 +86,10 @@ def sharpe_per_bar(returns: NDArray[np.float64]) -> float:
     return float(sharpe(returns, 1.0))
 
 
-def sharpe_variance(trial_sharpes: Sequence[float]) -> float:
-    """Variance of Sharpe ratios over trials, unbiased; 0 for fewer than two. Trials without a ratio (nan) cannot widen it and are left out."""
-    known = [value for value in trial_sharpes if math.isfinite(value)]
-    return float(np.var(known, ddof=1)) if len(known) > 1 else 0.0
+def null_sharpe_variance(n_bars: int) -> float:
+    """Variance of a per-bar Sharpe ratio estimated from `n_bars` independent returns of no skill: 1 / n (Lo 2002, eq. 9, at SR = 0).
+
+    What deflation needs is how far apart luck alone would put the trials *at the length that is judged*. The variance measured across our trials is not
+    that: they are scored on short validation tails, so it is mostly the estimation noise of that length, several times too wide for a longer test.
+    """
+    return 1.0 / n_bars if n_bars else math.nan

@@ -79,17 +79,16 @@ def rival(reigning: Registered | None, identity: str) -> Registered | None:
 
 def evidence_of(tested: Backtested, research: Research, operations: OperationsSettings) -> tuple[Evidence, dict[str, Evidence]]:
     """Evidence for the network, with every trial of this market counted and its look at the holdout recorded, and for the baselines."""
-    from models.evidence import Evidence, sharpe_variance
+    from models.evidence import Evidence, null_sharpe_variance
 
     table = research.validated.clean.table
     curves = pl.read_parquet(tested.folder / "curves.parquet")
     held = curves["time"].dt.replace_time_zone("UTC").to_numpy() >= np.datetime64(tested.holdout_from.replace(tzinfo=None), "us")
     trials = trials_of(operations, table)
-    spread = sharpe_variance([trial["sharpe"] for trial in trials if trial["sharpe"] is not None])
     span = (tested.holdout_from.isoformat(), research.validated.clean.span[1].isoformat())
     looks = spend_holdout(operations, table, research.folds[-1].identity, span)
     parts = {name: (returns_of(curves, name)[~held], returns_of(curves, name)[held]) for name in tested.measures}
-    network = Evidence(*parts["network"], n_trials=len(trials), trial_sharpe_variance=spread, holdout_looks=looks)
+    network = Evidence(*parts["network"], n_trials=len(trials), trial_sharpe_variance=null_sharpe_variance(int((~held).sum())), holdout_looks=looks)
     return network, {name: Evidence(*parts[name]) for name in ("linear", "buy and hold")}
 
 

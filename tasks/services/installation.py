@@ -16,6 +16,7 @@ from tasks.services.records import record, recorded, turn
 from tasks.services.servers import MLFLOW, POOL, PREFECT, WORKER, ensure_mlflow, ensure_prefect, ensure_worker
 
 DEPLOY_TIMEOUT_S = 180.0
+DELIVER_TIMEOUT_S = 10.0
 SAID = 600
 
 
@@ -65,7 +66,19 @@ def _left(operations: OperationsSettings, name: str) -> bool:
         if service.stays or service.others():
             record(operations, service.model_copy(update={"users": service.others()}))
             return False
+        if name == PREFECT:
+            _deliver()
         return stop(operations, name)
+
+
+def _deliver() -> None:
+    """Send what Prefect's client still holds while its server lives: at exit it would ask a dead one for more than a minute."""
+    if "prefect" in sys.modules:
+        from prefect.events.worker import EventsWorker
+        from prefect.logging.handlers import APILogHandler
+
+        APILogHandler().flush()
+        EventsWorker.drain_all(timeout=DELIVER_TIMEOUT_S)
 
 
 def _deploy(operations: OperationsSettings) -> None:

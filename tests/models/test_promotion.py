@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from configs.learning import PromotionSettings
-from models.evidence import Evidence, sharpe_variance
+from models.evidence import Evidence, null_sharpe_variance
 from models.promotion import Decision, decide
 
 LIMITS = PromotionSettings()
@@ -107,9 +107,11 @@ def test_evidence_survives_json() -> None:
     assert decide(SKILLED, None, BASELINES, LIMITS) == decide(again, None, BASELINES, LIMITS)
 
 
-def test_the_variance_of_trials_leaves_out_those_without_a_figure() -> None:
-    assert np.var([0.1, 0.2], ddof=1) == pytest.approx(sharpe_variance([0.1, float("nan"), 0.2]))
-    assert 0.0 == sharpe_variance([0.1])
+def test_the_variance_of_sharpe_ratios_without_skill_is_what_simulation_finds() -> None:
+    drawn = np.random.default_rng(3).standard_normal((500, 20_000))
+    found = drawn.mean(axis=0) / drawn.std(axis=0, ddof=1)
+
+    assert np.var(found) == pytest.approx(null_sharpe_variance(500), rel=0.03)
 
 
 def best_of(n_strategies: int, seed: int, *, skill: float) -> Decision:
@@ -117,12 +119,12 @@ def best_of(n_strategies: int, seed: int, *, skill: float) -> Decision:
     drawn = np.random.default_rng(seed).standard_normal((8000, n_strategies)) * 0.005 + skill * 0.005
     found = drawn[:4000].mean(axis=0) / drawn[:4000].std(axis=0)
     best = int(found.argmax())
-    evidence = Evidence(drawn[:4000, best], drawn[4000:, best], n_trials=n_strategies, trial_sharpe_variance=sharpe_variance(found))
+    evidence = Evidence(drawn[:4000, best], drawn[4000:, best], n_trials=n_strategies, trial_sharpe_variance=null_sharpe_variance(4000))
     return decide(evidence, None, {}, LIMITS)
 
 
 def test_of_two_hundred_best_of_forty_noise_searches_at_most_four_are_promoted() -> None:
-    """LEARNING: 4 of 200 proves a size of at most 4.5 % at 95 % confidence. The in-sample rule alone would promote all of them."""
+    """4 of 200 proves a size of at most 4.5 % at 95 % confidence. The in-sample rule alone would promote all of them."""
     decisions = [best_of(40, seed, skill=0.0) for seed in range(200)]
 
     assert all(decision.figures["sharpe"] > 0 for decision in decisions)
