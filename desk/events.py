@@ -53,7 +53,7 @@ class Forecast:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Wanted exposure in [-1, 1] decided at `closed_at`, executed from the next open on. `hash` is the target hash of DESIGN 2."""
+    """Wanted exposure in [-1, 1] decided at `closed_at`, executed from the next open on. `hash` depends on what was seen, never on the book."""
 
     symbol: str
     closed_at: datetime

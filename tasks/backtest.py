@@ -26,7 +26,7 @@ from tasks.places import lake_of
 from tasks.policies import artefact_task
 from tasks.values import Backtested, Market, Research, Rules
 
-# Equality of the two implementations, relative: see DESIGN of the kernel in docs/assumptions.md.
+# The two implementations may add the same numbers in another order, relative; more than this is another story.
 EQUITY_TOLERANCE = 1e-12
 
 

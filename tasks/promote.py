@@ -12,6 +12,7 @@ import polars as pl
 
 from configs.learning import LearningSettings, PromotionSettings
 from configs.operations import OperationsSettings
+from configs.vocabulary import Timeframe
 from desk.log import event
 from tasks.backtest import returns_of
 from tasks.ledger import spend_holdout, trials_of
@@ -56,8 +57,9 @@ def promote_model(
     reigning = rival(mlflow.champion(uri, name), newest.identity)
     evidence, baselines = evidence_of(tested, research, operations)
     decision = decided(evidence, baselines, reigning, learning.promotion)
+    figures = {**decision.figures, **companions_of(evidence, baselines, research)}
     (folder / "decision.json").write_text(json.dumps({"promoted": decision.promoted, "reasons": decision.reasons}), encoding="utf-8")
-    run_id = recorded(uri, tested, research, decision, folder)
+    run_id = recorded(uri, tested, research, figures, folder)
     tags = {
         "dataset": research.validated.clean.content_hash,
         "recipe": research.features.recipe_hash,
@@ -67,7 +69,7 @@ def promote_model(
     word = "champion" if decision.promoted else "challenger"
     mlflow.alias(uri, name, word, version)
     event("promotion.decided", promoted=decision.promoted, version=version, alias=word, reasons="; ".join(decision.reasons) or "every condition held")
-    return answer(decision, version, run_id, reigning)
+    return answer(decision, figures, version, run_id, reigning)
 
 
 def rival(reigning: Registered | None, identity: str) -> Registered | None:
@@ -99,7 +101,14 @@ def decided(evidence: Evidence, baselines: dict[str, Evidence], reigning: Regist
     return decide(evidence, reigning.evidence if reigning else None, baselines, limits)
 
 
-def recorded(uri: str, tested: Backtested, research: Research, decision: Decision, folder: Path) -> str:
+def companions_of(evidence: Evidence, baselines: dict[str, Evidence], research: Research) -> dict[str, float]:
+    """Figures reported beside the decision."""
+    from models.companions import beside
+
+    return beside(evidence, baselines, Timeframe(research.validated.clean.timeframe).bars_per_year)
+
+
+def recorded(uri: str, tested: Backtested, research: Research, figures: dict[str, float], folder: Path) -> str:
     """One MLflow run for the fit that may trade: parameters, measures of every strategy, datasets, the decision, the equity plot."""
     from models.plots import equity_plot
     from models.registry import record_training
@@ -114,19 +123,19 @@ def recorded(uri: str, tested: Backtested, research: Research, decision: Decisio
         identity=newest.identity,
         run_name=f"{research.validated.clean.table}-{newest.identity[:8]}",
         params={**newest.best, "recipe": research.features.recipe, "trials": tested.trials, "folds": len(research.folds)},
-        metrics={**strategies, **ics, **decision.figures},
+        metrics={**strategies, **ics, **figures},
         datasets=(research.validated.clean, research.features.ref),
         tags={"recipe_hash": research.features.recipe_hash, "holdout_from": tested.holdout_from.isoformat()},
         artifacts=(plot, folder / "decision.json"),
     )
 
 
-def answer(decision: Decision, version: str, run_id: str, reigning: Registered | None) -> Promoted:
+def answer(decision: Decision, figures: dict[str, float], version: str, run_id: str, reigning: Registered | None) -> Promoted:
     """The decision as the report and the console tell it."""
     return Promoted(
         promoted=decision.promoted,
         reasons=decision.reasons,
-        figures={name: value for name, value in decision.figures.items() if np.isfinite(value)},
+        figures={name: value for name, value in figures.items() if np.isfinite(value)},
         model_version=version,
         run_id=run_id,
         alias="champion" if decision.promoted else "challenger",

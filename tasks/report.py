@@ -31,6 +31,14 @@ from tasks.values import Market, Outcome, Research, Rules, Verdict
 
 # Calm and stormy: two regimes are what a year of hourly bars can tell apart.
 REGIMES = ("calm", "stormy")
+# Reported beside the decision, not part of it.
+BESIDE = {
+    "minimum_track_record_bars": "minimum track record, bars",
+    "minimum_backtest_years": "minimum backtest length, years",
+    "probability_of_backtest_overfitting": "probability of backtest overfitting",
+    "reality_check_p": "reality check, p",
+    "superior_predictive_ability_p": "superior predictive ability, p",
+}
 
 
 @task(name="write_report")
@@ -108,7 +116,12 @@ def facts(market: Market, research: Research, verdict: Verdict, rules: Rules) ->
         timeframe=market.timeframe,
         quote=rules.trading.quote,
         synthetic=market.synthetic,
-        more={"model version": verdict.promoted.model_version, "recipe": research.features.recipe_hash[:16], "kernel": verdict.tested.kernel_agrees},
+        more={
+            "model version": verdict.promoted.model_version,
+            "recipe": research.features.recipe_hash[:16],
+            "kernel": verdict.tested.kernel_agrees,
+            **{words: f"{verdict.promoted.figures[name]:.3g}" for name, words in BESIDE.items() if name in verdict.promoted.figures},
+        },
     )
 
 

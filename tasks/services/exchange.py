@@ -83,14 +83,14 @@ def tape_options(market: MarketSettings, candles: Sequence[Path]) -> tuple[str, 
 
 def serve_exchange(candles: Sequence[Path], arguments: Sequence[str]) -> int:
     """Serve in the foreground; the greeting gets the ccxt constructor config that reaches this exchange."""
-    from desk.execution.ccxt_settings import constructor_config
+    from desk.execution.ccxt_settings import constructor_config, printable
 
     options = [part for path in candles for part in ("--candles", str(path.resolve()))]
     with subprocess.Popen([sys.executable, "-m", "desk.practice_exchange", *options, *arguments], stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
         assert process.stdout is not None
         if line := process.stdout.readline():
             greeting = json.loads(line)
-            config = constructor_config(greeting["rest"], greeting["ws"], greeting["api_key"], greeting["secret"])
+            config = printable(constructor_config(greeting["rest"], greeting["ws"], greeting["api_key"], greeting["secret"]))
             sys.stdout.write(json.dumps({**greeting, "ccxt": config}) + "\n")
             sys.stdout.flush()
         try:

@@ -27,6 +27,8 @@ ANSWER_TIMEOUT_S = 2.0
 LOOK_EVERY_S = 0.2
 FULL_LOG_BYTES = 10 * 2**20
 LAST_WORDS = 3
+# In the environment of a service and of all it starts.
+MARK = "TRADEWIND_SERVICE"
 
 # Ours until the interpreter ends: a collected Popen would complain that its process still runs.
 _children: list[subprocess.Popen[bytes]] = []
@@ -38,7 +40,7 @@ def start(operations: OperationsSettings, name: str, url: str, command: tuple[st
     if log.exists() and log.stat().st_size > FULL_LOG_BYTES:
         log.replace(log.with_suffix(".log.1"))
     flags = os.O_WRONLY | os.O_CREAT | (os.O_APPEND if said is None else os.O_TRUNC)
-    environment = {**os.environ, **service_environment(operations), "PWD": str(ROOT)}
+    environment = {**os.environ, **service_environment(operations), MARK: _mark(operations, name), "PWD": str(ROOT)}
     with log.open("ab") as complaints, os.fdopen(os.open(said or log, flags, PRIVATE), "wb") as words:
         child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=words, stderr=complaints, cwd=ROOT, env=environment, start_new_session=True)
     _children.append(child)
@@ -60,22 +62,39 @@ def ready(operations: OperationsSettings, service: Service, answers: Callable[[]
 
 
 def stop(operations: OperationsSettings, name: str, *, children_first: bool = False) -> bool:
-    """Ask a recorded service to end, then insist, with everything it started; False when there was none.
+    """Ask a recorded service to end, then insist, with everything it started; False when nothing of it was there.
 
     `children_first` asks its children at the same time: a worker would wait for its runs, and they would outlive it.
     """
     service = recorded(operations, name)
-    if service is None:
-        forget(operations, name)
-        return False
-    head = psutil.Process(service.pid)
-    family = [head, *head.children(recursive=True)]
-    _signal(family if children_first else [head], signal.SIGTERM)
+    family = family_of(operations, name, service)
+    _signal(family if children_first or service is None else family[:1], signal.SIGTERM)
     _, left = psutil.wait_procs(family, timeout=STOP_TIMEOUT_S)
     _signal(left, signal.SIGKILL)
     psutil.wait_procs(left, timeout=STOP_TIMEOUT_S)
     forget(operations, name)
-    return True
+    return bool(family)
+
+
+def family_of(operations: OperationsSettings, name: str, service: Service | None) -> list[psutil.Process]:
+    """A service and all it started, itself first; when it was killed, what it left behind: its runs, or the child that holds its port.
+
+    Those are known by the mark that they inherited in their environment, which no stranger has.
+    """
+    head = [psutil.Process(service.pid)] if service else []
+    below = head[0].children(recursive=True) if head else []
+    return list(dict.fromkeys([*head, *below, *(each for each in psutil.process_iter() if _mark_of(each) == _mark(operations, name))]))
+
+
+def _mark(operations: OperationsSettings, name: str) -> str:
+    return f"{name} of {operations.var.resolve()}"
+
+
+def _mark_of(process: psutil.Process) -> str | None:
+    try:
+        return process.environ().get(MARK)
+    except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+        return None
 
 
 def refuse_taken_port(port: int, name: str) -> None:

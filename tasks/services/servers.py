@@ -61,7 +61,7 @@ def _ensure(operations: OperationsSettings, name: str, wanted: tuple[str, tuple[
     with turn(operations, name):
         service = recorded(operations, name)
         if service is None or service.command != command:
-            stop(operations, name)
+            stop(operations, name, children_first=name == WORKER)
             if url:
                 refuse_taken_port(int(url.rpartition(":")[2]), name)
             service = start(operations, name, url, command)

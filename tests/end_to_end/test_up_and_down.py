@@ -87,6 +87,7 @@ def test_up_serves_and_down_leaves_nothing(operations: OperationsSettings) -> No
     watch = [sys.executable, "-m", "prefect", "deployment", "run", "reconcile/every-5-minutes", "--watch"]
     watched = subprocess.run(watch, env={**os.environ, **service_environment(operations)}, capture_output=True, text=True, check=False)
     assert 0 == watched.returncode, watched.stdout
+    assert api(operations, "flow_runs/filter", {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}}), "no schedule made a run"
 
     trees = [psutil.Process(pid) for pid in first]
     family = trees + [child for tree in trees for child in tree.children(recursive=True)]

@@ -25,6 +25,8 @@ def test_a_hook_takes_the_names_that_a_worker_calls_it_with(hook: object) -> Non
 
 def test_a_crash_is_one_line_that_names_the_run() -> None:
     lines: list[str] = []
+    # sinks that other tests left would take the record apart before ours sees it
+    logger.remove()
     sink = logger.add(lambda message: lines.append(f"{message.record['message']} {message.record['extra']['fields']}"))
 
     on_crashed(flow=FLOW, flow_run=RUN, state=SimpleNamespace(message="exit code -9"))

@@ -81,6 +81,25 @@ def test_a_stopped_service_takes_its_children_along(operations: OperationsSettin
     assert recorded(operations, "mlflow") is None
 
 
+def test_what_a_killed_service_left_behind_is_stopped_all_the_same(operations: OperationsSettings) -> None:
+    """A server whose head was killed would hold its port for ever: it is known by the mark in its environment."""
+    parent = (
+        "import subprocess, sys\nchild = subprocess.Popen([sys.executable, '-c', 'import signal; signal.pause()'])\nprint(child.pid, flush=True)\nchild.wait()"
+    )
+    said = room(operations, "run") / "said"
+    with turn(operations, "mlflow"):
+        service = start(operations, "mlflow", "", (sys.executable, "-c", parent), said=said)
+        ready(operations, service, lambda: said.read_text().endswith("\n"))
+    child = process_of(int(said.read_text()))
+    os.kill(service.pid, signal.SIGKILL)
+    psutil.Process(service.pid).wait(5)
+    assert child.alive()
+
+    assert stop(operations, "mlflow")
+
+    assert not child.alive()
+
+
 def test_a_stranger_with_the_recorded_number_is_never_signalled(operations: OperationsSettings, stranger: subprocess.Popen[bytes]) -> None:
     room(operations, "run")
     born = psutil.Process(stranger.pid).create_time()
