@@ -1,7 +1,7 @@
 """Reads settings: base.yaml < profile < files the user names < environment < overrides.
 
 Everything unknown, misspelt, duplicated or out of range is refused with the source, the dotted path, what was expected and what was found;
-nothing is guessed. Imported only by flows, tasks and the assembly of the desk (`desk/modes.py`, `desk/watch/preflight.py`): everybody else
+nothing is guessed. Imported only by flows, tasks and the assembly of the desk (`desk/modes.py`): everybody else
 receives the section, or the plain values, that it needs.
 """
 

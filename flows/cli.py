@@ -1,6 +1,7 @@
 """The console script `tradewind`. Imports lazily: `doctor` and `--help` need none of the heavy libraries.
 
-Exit codes: 0 done, 1 a check found something missing, 2 a clear refusal (bad input, bad settings, a broken contract), 3 anything unexpected.
+Exit codes: 0 done, 1 a check found something missing, or something nobody foresaw (with its traceback), 2 a clear refusal (a wrong command line,
+bad input, bad settings, a broken contract).
 """
 
 from __future__ import annotations
@@ -34,11 +35,14 @@ Profile = Annotated[str, typer.Option(help="settings profile: demo, backtest, pa
 def run(
     profile: Profile = "demo",
     candles: Annotated[list[str] | None, typer.Option(help="your own candle files, served by the practice exchange; repeatable, globs allowed")] = None,
+    settings: Annotated[list[str] | None, typer.Option(help="your own settings file, laid over the profile; repeatable, later ones win")] = None,
 ) -> None:
     """Run the whole pipeline once: ingest to report."""
+    files = [os.path.abspath(path) for path in settings or ()]
+    read = _settings(profile, files)
     from flows.console import run_pipeline
 
-    run_pipeline(_settings(profile), profile, tuple(candles or ()))
+    run_pipeline(read, profile, candles or (), files)
 
 
 @app.command()
@@ -73,17 +77,17 @@ def practice_exchange(
     candles: Annotated[list[str] | None, typer.Option(help="candle files to serve; none: the seeded synthetic market")] = None,
 ) -> None:
     """Serve an exchange on loopback that speaks Binance's wire; prints one JSON line and stays until stopped."""
-    from tasks.market import canonical_candles
+    from tasks.candles import canonical_candles
     from tasks.services import serve_exchange
 
-    files = canonical_candles(tuple(candles or ()), _settings("demo").operations.var)
+    files = canonical_candles(candles or (), _settings("demo").operations)
     raise SystemExit(serve_exchange(files, context.args))
 
 
 @app.command("validate-data")
 def validate_data(files: list[str], as_json: Annotated[bool, typer.Option("--json", help="one JSON line a file")] = False) -> None:
     """Check candle files against the bars contract; changes nothing."""
-    from tasks.market import check_candles
+    from tasks.candles import check_candles
 
     verdicts = [check_candles(path) for path in files]
     for verdict in verdicts:
@@ -98,10 +102,10 @@ def config_validate(profile: Profile = "demo") -> None:
     print(f"{profile}: valid, settings {settings.short_hash}")
 
 
-def _settings(profile: str) -> Settings:
+def _settings(profile: str, files: Sequence[str] = ()) -> Settings:
     from configs.settings import load
 
-    return load(profile)
+    return load(profile, extra_files=files)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from configs.settings import Settings
+from tasks.candles import canonical_candles
 from tasks.services import ensure_prefect, service_environment, stop_started
 
 if TYPE_CHECKING:
@@ -16,24 +18,22 @@ if TYPE_CHECKING:
     from tasks.values import Outcome
 
 
-def run_pipeline(settings: Settings, profile: str, candles: tuple[str, ...]) -> None:
+def run_pipeline(settings: Settings, profile: str, candles: Sequence[str], settings_files: Sequence[str]) -> None:
     """Check the user's files first, start or reuse the local Prefect server, run, and stop what `make up` did not ask to stay."""
     console, began = Console(stderr=True, highlight=False), time.monotonic()
     operations = settings.operations
     os.environ.update(service_environment(operations))
-    # Prefect reads its settings when it is imported, so whatever imports it comes after the environment.
-    from tasks.market import canonical_candles
-
-    canonical_candles(candles, operations.var)
+    canonical_candles(candles, operations)
     console.print(f"[bold]tradewind[/bold]  settings {settings.short_hash}, state in {operations.var.resolve()}")
     try:
         ensure_prefect(operations)
+        # Prefect reads its settings when it is imported, so whatever imports it comes after the environment.
         from flows.pipeline import pipeline
         from tasks.observe import flush_records
         from tasks.policies import cache_ledger
 
         try:
-            outcome = pipeline(profile=profile, candles=list(candles))
+            outcome = pipeline(profile=profile, candles=list(candles), settings_files=list(settings_files))
         finally:
             flush_records()
     finally:

@@ -26,7 +26,10 @@ _GIB = 1024**3
 _DISK_NEEDED = 2 * _GIB
 _MEMORY_NEEDED = 2 * _GIB
 _HEALTH_SECONDS = 2
-_TRAPS = {"fastapi": "Prefect 3.8 cannot start its server on fastapi 0.151 or newer"}
+_TRAPS = {
+    "fastapi": "Prefect 3.8 cannot start its server on fastapi 0.151 or newer",
+    "sqlalchemy": "on sqlalchemy 2.1 the scheduler of Prefect 3.8 creates no runs",
+}
 
 
 @dataclass(frozen=True, slots=True)

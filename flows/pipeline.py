@@ -22,9 +22,9 @@ STEPS = 9
 
 
 @flow(name="pipeline", flow_run_name="pipeline-{profile}", on_failure=[on_failed], on_crashed=[on_crashed])
-def pipeline(profile: str = "demo", candles: list[str] | None = None) -> Outcome:
-    """Run everything from candles to report once."""
-    settings = begin(profile)
+def pipeline(profile: str = "demo", candles: list[str] | None = None, settings_files: list[str] | None = None) -> Outcome:
+    """Run everything from candles to report once; `settings_files` lie over the profile."""
+    settings = begin(profile, settings_files=settings_files)
     stages = chain(settings, "pipeline", STEPS + settings.learning.folds.n_folds, candle_paths(candles))
     market = stages.market()
     research = stages.research(market)

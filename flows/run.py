@@ -22,9 +22,9 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def begin(profile: str, overrides: dict[str, Any] | None = None) -> Settings:
+def begin(profile: str, overrides: dict[str, Any] | None = None, settings_files: Sequence[str] | None = None) -> Settings:
     """Settings of this run, with the log bound to its run, flow and settings ids."""
-    settings = read_settings(profile, overrides)
+    settings = read_settings(profile, overrides, settings_files)
     context = FlowRunContext.get()
     flow = context.flow.name if context and context.flow else "console"
     run_id = str(context.flow_run.id) if context and context.flow_run else "none"
@@ -32,10 +32,11 @@ def begin(profile: str, overrides: dict[str, Any] | None = None) -> Settings:
     return settings
 
 
-def read_settings(profile: str, overrides: dict[str, Any] | None = None) -> Settings:
-    """The profile, under the search that the last retrospective approved, if there is one."""
-    approved = approved_search(load(profile).operations)
-    return load(profile, overrides=overrides, extra_files=[approved] if approved.exists() else [])
+def read_settings(profile: str, overrides: dict[str, Any] | None = None, settings_files: Sequence[str] | None = None) -> Settings:
+    """The profile, under the search that the last retrospective approved, if there is one, under the user's own files."""
+    files = list(settings_files or ())
+    approved = approved_search(load(profile, extra_files=files).operations)
+    return load(profile, overrides=overrides, extra_files=[*([approved] if approved.exists() else []), *files])
 
 
 @dataclass

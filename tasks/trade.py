@@ -65,13 +65,13 @@ def advance_of(admin: str) -> Callable[[], None]:
 
 def told_every(bars: int) -> Callable[[Step], None]:
     """A line every so many bars, so that a person sees the window move."""
-    seen = 0
+    seen = fills = 0
 
     def tell(step: Step) -> None:
-        nonlocal seen
-        seen += 1
+        nonlocal seen, fills
+        seen, fills = seen + 1, fills + len(step.fills)
         if seen % bars == 0:
-            event("paper.traded", bars=seen, market_time=step.closed_at.isoformat(), equity=round(step.equity, 2), fills=len(step.fills))
+            event("paper.traded", bars=seen, market_time=step.closed_at.isoformat(), equity=round(step.equity, 2), fills=fills)
 
     return tell
 

@@ -43,7 +43,7 @@ PLANTS = [
             ("desk/features/planted.py", "lightgbm"),
         ]
     ),
-    ("ccxt only in desk.market and desk.execution", "desk/watch/planted.py", "import ccxt"),
+    ("ccxt only in desk.market and desk.execution", "desk/review/planted.py", "import ccxt"),
     ("ccxt only in desk.market and desk.execution", "tasks/planted.py", "def f():\n    import ccxt.pro"),
     ("great_expectations only in data_contracts", "tasks/planted.py", "import great_expectations"),
     ("hmmlearn only in desk.features.regime", "desk/features/planted.py", "from hmmlearn import hmm"),
