@@ -10,7 +10,7 @@ from enum import StrEnum
 
 
 class Mode(StrEnum):
-    """How a session is assembled. Only `desk/modes.py` may act on it."""
+    """How a session is assembled: chosen by the trade flow, carried out by `desk/modes.py`, seen by nobody else."""
 
     BACKTEST = "backtest"
     PAPER = "paper"

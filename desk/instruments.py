@@ -28,13 +28,13 @@ class Instrument:
 
 def lots_of(quantity: float, lot: float) -> int:
     """Whole lots in a quantity >= 0 (base units), rounded down."""
-    return int(math.floor(quantity / lot + GRID_TOLERANCE))
+    return math.floor(quantity / lot + GRID_TOLERANCE)
 
 
 def ticks_of(price: float, tick: float, sign: int) -> int:
     """Whole ticks of a price > 0: up for a buyer (sign +1), down for a seller (sign -1); never below one tick."""
     steps = price / tick
-    ticks = int(math.ceil(steps - GRID_TOLERANCE)) if sign > 0 else int(math.floor(steps + GRID_TOLERANCE))
+    ticks = math.ceil(steps - GRID_TOLERANCE) if sign > 0 else math.floor(steps + GRID_TOLERANCE)
     return max(ticks, 1)
 
 

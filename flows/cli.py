@@ -18,6 +18,7 @@ if __name__ != "__main__" and len(sys.argv) > 1 and sys.argv[1] == "doctor":  # 
     raise SystemExit(_doctor())
 
 import typer
+from typer.exceptions import TyperException
 
 if TYPE_CHECKING:
     from configs.settings import Settings
@@ -124,6 +125,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except SystemExit as leaving:
         return int(leaving.code or 0)
+    except TyperException as error:
+        # without any word the help was shown, and there is nothing to add
+        return _refuse(f"wrong command line: {str(error).rstrip('.')}; see tradewind --help") if str(error) else 2
     except Exception as error:
         if refusal := _named(error):
             return _refuse(refusal)
@@ -148,7 +152,7 @@ def _named(error: BaseException | None) -> Exception | None:
     return named(error)
 
 
-def _refuse(error: Exception) -> int:
+def _refuse(error: Exception | str) -> int:
     print(f"tradewind: {error}", file=sys.stderr)
     return 2
 

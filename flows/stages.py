@@ -9,6 +9,7 @@ from flows.run import Progress
 from tasks.backtest import backtest_stitched
 from tasks.features import build_features
 from tasks.ingest import ingest_candles
+from tasks.live import trade_live
 from tasks.market import open_market
 from tasks.promote import promote_model, registry_state
 from tasks.trade import trade_paper
@@ -57,6 +58,10 @@ class Chain:
     def trade(self, market: Market, research: Research) -> Window:
         """Trade one bounded paper window."""
         return self.progress.step("trade a paper window", trade_paper, market, research, self.rules, self.settings.operations)
+
+    def trade_live(self, market: Market, research: Research, armed_minutes: float) -> Window:
+        """Trade one bounded window with orders on the practice exchange."""
+        return self.progress.step("trade a live window", trade_live, market, research, self.rules, self.settings.operations, armed_minutes)
 
 
 def chain(settings: Settings, name: str, steps: int, candles: tuple[str, ...] = ()) -> Chain:

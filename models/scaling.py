@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from data_contracts.checks import requires_fitted
 from desk.errors import ContractBroken
 
 # scaled features beyond five training sds carry no more information than five
@@ -32,6 +33,7 @@ class Scaler:
         constant = sd <= CONSTANT_SHARE * np.maximum(np.abs(mean), CONSTANT_SHARE)
         return cls(mean.astype(np.float32), np.where(constant, 1.0, sd).astype(np.float32))
 
+    @requires_fitted("mean")
     def scale(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Features [..., feature] in training sds around the training mean, clipped to +-5. NaN stays NaN."""
         return np.clip((features - self.mean) / self.sd, -CLIP_SDS, CLIP_SDS)

@@ -59,6 +59,7 @@ class Course:
     label_sd: float
 
 
+@checks_shape(train_rows="row")
 def fit(
     table: Table,
     train_rows: NDArray[np.int64],
@@ -82,18 +83,18 @@ def fit(
     course = _prepare(table, train_rows, network, training, lookback_bars=lookback_bars, seed=seed, steps=steps or training.steps)
     folder = None if checkpoint_dir is None else checkpoint_dir / course.inputs_hash[:16]
     step = _resume(course, folder)
+    stopping = False
     with Interruption() as interruption:
-        while step < course.steps:
+        while step < course.steps and not stopping:
             _learn(course, step)
             step += 1
             stopping = interruption.asked or (deadline is not None and deadline())
-            if stopping or step == course.steps or step % training.checkpoint_every_steps == 0:
-                _store(course, step, folder)
-                interruption.obey()
-                if on_eval is not None:
-                    on_eval(step, _fitted(table, course, step))
-            if stopping:
-                break
+            if not stopping and step < course.steps and step % training.checkpoint_every_steps:
+                continue
+            _store(course, step, folder)
+            interruption.obey()
+            if on_eval is not None:
+                on_eval(step, _fitted(table, course, step))
     return _fitted(table, course, step)
 
 

@@ -15,10 +15,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from data_contracts.bars import BAR_COLUMNS, BAR_KEY
+from data_contracts.checks import checks_schema, checks_shape
 from desk.errors import ContractBroken
 from models.scaling import Scaler
 
-KEY = ("symbol", "timeframe", "open_time")
+KEY_COLUMNS = {name: BAR_COLUMNS[name] for name in BAR_KEY}
+CLOSE_COLUMNS = {**KEY_COLUMNS, "close": BAR_COLUMNS["close"]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +44,10 @@ class Table:
         return np.isfinite(self.features).all(axis=2)
 
 
+@checks_schema(features_frame=KEY_COLUMNS, bars_frame=CLOSE_COLUMNS)
 def build(features_frame: pl.DataFrame, bars_frame: pl.DataFrame, horizon_bars: int) -> Table:
     """Lay a features frame and its bars frame (both of one timeframe) on one grid. A missing bar stays missing: nothing is filled."""
-    names = tuple(column for column in features_frame.columns if column not in KEY)
+    names = tuple(column for column in features_frame.columns if column not in BAR_KEY)
     if not names or bars_frame.is_empty():
         raise ContractBroken(f"a table needs bars and at least one feature; found {bars_frame.height} bars and {len(names)} features; build the features first")
     times = np.sort(bars_frame["open_time"].unique().dt.replace_time_zone(None).dt.cast_time_unit("us").to_numpy())
@@ -75,6 +79,7 @@ def _labels(closes: NDArray[np.float64], horizon_bars: int) -> NDArray[np.float3
     return labels
 
 
+@checks_shape(train_rows="row")
 def learnable(table: Table, train_rows: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Where a label may be learned from, [time, asset]: whole features, a label, in the training rows, and ending no later than purging assumed.
 
@@ -108,6 +113,7 @@ class Rows:
         asset, time = np.nonzero(table.whole().T)
         return cls(torch.from_numpy(scaler.scale(table.features[time, asset])), time, asset)
 
+    @checks_shape(cells="time asset")
     def take(self, cells: NDArray[np.float32] | NDArray[np.bool_]) -> Tensor:
         """Values [time, asset] of a grid at each row, [row]."""
         return torch.from_numpy(cells[self.time, self.asset])

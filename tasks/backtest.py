@@ -15,8 +15,9 @@ from configs.operations import OperationsSettings
 from configs.vocabulary import Timeframe
 from desk.backtest.kernel import simulate
 from desk.backtest.panel import Panel
-from desk.backtest.result import Result
+from desk.backtest.result import FILLS, REFUSALS, Result, first_difference
 from desk.errors import BookMismatch
+from desk.instruments import Instrument
 from desk.market.stored_feed import StoredFeed
 from desk.modes import backtest
 from desk.session import SessionResult
@@ -25,9 +26,6 @@ from tasks.ledger import trials_of
 from tasks.places import lake_of
 from tasks.policies import artefact_task
 from tasks.values import Backtested, Market, Research, Rules
-
-# The two implementations may add the same numbers in another order, relative; more than this is another story.
-EQUITY_TOLERANCE = 1e-12
 
 
 @artefact_task(name="backtest_stitched", ignore=("operations",))
@@ -38,7 +36,7 @@ def backtest_stitched(market: Market, research: Research, rules: Rules, operatio
     session = bench.session("network")
     exposures = bench.exposures(session)
     kernel = bench.kernel(exposures)
-    agreed = agreement(session, kernel)
+    agreed = agreement(session, kernel, market.grid())
     results = {"network": kernel, **bench.baselines()}
     save(folder, results, bench.panel)
     return Backtested(
@@ -96,17 +94,41 @@ class Bench:
         return {"linear": linear, "buy and hold": self.kernel(hold), "flat": self.kernel(np.zeros(shape))}
 
 
-def agreement(session: SessionResult, kernel: Result) -> str:
-    """Session and kernel, fill for fill and in equity; raises BookMismatch naming the first difference."""
-    ours = [(fill.symbol, fill.side.value, fill.quantity, fill.price) for fill in session.fills]
-    theirs = [(row["symbol"], row["side"], row["quantity"], row["price"]) for row in kernel.fills.iter_rows(named=True)]
-    for number, (one, other) in enumerate(zip(ours, theirs, strict=False)):
-        if (one[0], one[1], float(one[2]), float(one[3])) != (other[0], other[1], float(other[2]), float(other[3])):
-            raise BookMismatch(f"expected the kernel's fill {number} to be the session's {one}, found {other}; the two accountings differ: do not trust either")
-    apart = max((abs(value - twin) / value for (_, value), twin in zip(session.equity, kernel.equity, strict=True)), default=0.0)
-    if len(ours) != len(theirs) or apart > EQUITY_TOLERANCE:
-        raise BookMismatch(f"expected {len(ours)} fills and equal equity in the kernel, found {len(theirs)} fills and a relative difference of {apart:.2e}")
-    return f"{len(ours)} fills equal, equity within {apart:.1e}"
+def agreement(session: SessionResult, kernel: Result, instruments: Mapping[str, Instrument]) -> str:
+    """Session and kernel: every fill, every refusal, and equity at every close; raises BookMismatch naming the first difference."""
+    told = in_kernel_words(session, instruments)
+    if difference := first_difference(told, kernel):
+        raise BookMismatch(f"expected the kernel to account as the session does, found that the session's {difference}; do not trust either")
+    apart = float(np.max(np.abs(told.equity / kernel.equity - 1), initial=0.0))
+    return f"{len(session.fills)} fills equal, equity within {apart:.1e}"
+
+
+def in_kernel_words(session: SessionResult, instruments: Mapping[str, Instrument]) -> Result:
+    """What a session did, in the form that the kernel tells it: integer lots and ticks. Positions and measures are the kernel's alone."""
+    fills = [
+        {
+            "time": fill.at,
+            "symbol": fill.symbol,
+            "side": fill.side.value,
+            "lots": int(fill.quantity / instruments[fill.symbol].lot),
+            "ticks": int(fill.price / instruments[fill.symbol].tick),
+            "quantity": float(fill.quantity),
+            "price": float(fill.price),
+            "fee": float(fill.fee),
+        }
+        for fill in session.fills
+    ]
+    refusals = [{"time": item.order.decided_at, "symbol": item.order.symbol, "guard": item.guard, "reason": item.reason} for item in session.refusals]
+    return Result(
+        times=np.array([moment.replace(tzinfo=None) for moment, _ in session.equity], dtype="datetime64[us]"),
+        symbols=tuple(sorted(instruments)),
+        equity=np.array([value for _, value in session.equity]),
+        fills=pl.DataFrame(fills, schema=FILLS),
+        refusals=pl.DataFrame(refusals, schema=REFUSALS),
+        positions=np.empty((0, 0)),
+        measures={},
+        assumptions={},
+    )
 
 
 def save(folder: Path, results: Mapping[str, Result], panel: Panel) -> None:

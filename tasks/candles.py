@@ -18,8 +18,6 @@ from desk.errors import BadFile, DeskError
 from desk.market.archive_source import read_candles
 from tasks.services.records import room
 
-CHUNK = 1 << 20
-
 
 def canonical_candles(candles: Sequence[str], operations: OperationsSettings) -> tuple[Path, ...]:
     """The user's files, admitted by the bars contract and written once as our own Parquet, named by the content they came from.
@@ -57,8 +55,8 @@ def _digest(paths: Sequence[Path]) -> str:
         digest.update(path.name.encode())
         try:
             with path.open("rb") as stream:
-                while chunk := stream.read(CHUNK):
-                    digest.update(chunk)
+                # one hash over all files: it is continued, not begun again
+                hashlib.file_digest(stream, lambda: digest)
         except OSError as error:
             raise BadFile(f"expected a readable candle file at {path}, found: {error.strerror}; check the path given as CANDLES= or --candles") from error
     return digest.hexdigest()[:24]

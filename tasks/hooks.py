@@ -14,8 +14,8 @@ from desk.redaction import clean_text
 
 
 def on_failed(flow: Any, flow_run: Any, state: Any) -> None:
-    """One line, and an artifact that says what to do."""
-    _announce("flow.failed", flow, flow_run, state)
+    """One line, and an artifact that says what to do. A run that no deployment made has a caller: the console says the words, once."""
+    _announce("flow.failed", flow, flow_run, state if flow_run.deployment_id else None)
     create_markdown_artifact(key="failure", markdown=failure_page(flow.name, flow_run.name, str(state.message)), description=f"{flow.name} failed")
 
 
@@ -52,4 +52,5 @@ def forward_to_run_log(level: int | str, message: str) -> None:
 
 
 def _announce(name: str, flow: Any, flow_run: Any, state: Any) -> None:
-    event(name, level="ERROR", flow_name=flow.name, flow_run=flow_run.name, flow_run_id=str(flow_run.id), state_message=str(state.message))
+    words: dict[str, Any] = {} if state is None else {"state_message": str(state.message)}
+    event(name, level="ERROR", flow_name=flow.name, flow_run=flow_run.name, flow_run_id=str(flow_run.id), **words)

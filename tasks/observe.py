@@ -12,6 +12,8 @@ from desk import log
 from tasks.hooks import forward_to_run_log
 
 FLUSH_TIMEOUT_S = 10
+# How Prefect's run loggers begin to tell, with a traceback, of a failure that the flow's caller is about to hear.
+TOLD_AGAIN = ("Encountered exception during execution", "Finished in state")
 
 
 def start_logging(operations: OperationsSettings, **context: str) -> None:
@@ -29,6 +31,16 @@ def quiet_prefect_console() -> None:
         root.removeHandler(handler)
     for handler in root.handlers:
         handler.setLevel(logging.WARNING)
+        handler.addFilter(_tell_failures_once)
+    for worker in (APILogWorker, EventsWorker):
+        logging.getLogger(worker.__name__).setLevel(logging.ERROR)
+
+
+def _tell_failures_once(record: logging.LogRecord) -> bool:
+    """Logging filter: a failure that Prefect repeats becomes DEBUG, kept with its traceback in our log file and off the terminal."""
+    if record.name.startswith(("prefect.flow_runs", "prefect.task_runs")) and record.getMessage().startswith(TOLD_AGAIN):
+        record.levelno, record.levelname = logging.DEBUG, "DEBUG"
+    return True
 
 
 def step_started(title: str, done: int, steps: int) -> None:

@@ -7,7 +7,6 @@ import errno
 from data_contracts.gate import ContractViolation
 from desk.errors import DeskError, NoSpace
 
-
 # What Rust's writers and SQLite say where Python's own would set an errno.
 FULL_DISK_WORDS = ("no space left on device", "database or disk is full")
 

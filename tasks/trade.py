@@ -39,7 +39,7 @@ def trade_paper(market: Market, research: Research, rules: Rules, operations: Op
     with Chain(path, sync=True) as chain:
         before = Journal(chain, setup.settings_hash).recover(setup.instruments)
         result = paper(streamed(market, rules, operations), setup, chain, told_every(TELL_EVERY))
-    return summary(session_id, path, result, None if before is None or before.last is None else before.last)
+    return summary(session_id, path, result, None if before is None else before.last)
 
 
 def streamed(market: Market, rules: Rules, operations: OperationsSettings) -> StreamedFeed:

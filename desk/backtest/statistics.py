@@ -34,7 +34,7 @@ def probabilistic_sharpe_ratio(sharpe: float, n: int, skewness: float = 0.0, kur
     return float(ndtr((sharpe - benchmark) * math.sqrt((n - 1) / variance)))
 
 
-def deflated_sharpe_ratio(sharpe: float, n: int, skewness: float, kurtosis: float, n_trials: int, trial_sharpe_variance: float) -> float:
+def deflated_sharpe_ratio(sharpe: float, n: int, skewness: float, kurtosis: float, *, n_trials: int, trial_sharpe_variance: float) -> float:
     """Probability that the true Sharpe ratio exceeds 0 after `n_trials` trials whose Sharpe ratios had `trial_sharpe_variance` (per period).
 
     Bailey and Lopez de Prado 2014, eq. 2.

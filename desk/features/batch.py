@@ -7,29 +7,27 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from desk.errors import ContractBroken
+from data_contracts.bars import BAR_COLUMNS, BAR_KEY
+from data_contracts.checks import checks_schema
 from desk.features.algebra import Node, ordered
 from desk.features.recipe import Recipe
 
-KEYS = ("symbol", "timeframe", "open_time")
-BAR_COLUMNS = (*KEYS, "open", "high", "low", "close", "volume")
+KEYS = BAR_KEY
 
 
+@checks_schema(bars=BAR_COLUMNS)
 def compute(recipe: Recipe, bars: pl.DataFrame) -> pl.DataFrame:
     """Compute the features frame of a bars frame (any row order, any symbols).
 
     Returns symbol, timeframe, open_time and one Float32 column per feature, sorted by symbol, timeframe and open_time. A row uses the bars of its own
     symbol up to and including its own. The first `recipe.warmup_bars` rows of a symbol are NaN.
     """
-    missing = [name for name in BAR_COLUMNS if name not in bars.columns]
-    if missing:
-        raise ContractBroken(f"bars need the columns {', '.join(BAR_COLUMNS)}; {', '.join(missing)} missing; pass a bars frame that its contract admitted")
     return precise(recipe, bars).with_columns(pl.col(name).cast(pl.Float32) for name in recipe.names)
 
 
 def precise(recipe: Recipe, bars: pl.DataFrame) -> pl.DataFrame:
     """The features frame in Float64, before it is rounded: what agreement with the incremental form is measured on."""
-    ordered_bars = bars.select(BAR_COLUMNS).sort(KEYS)
+    ordered_bars = bars.select(list(BAR_COLUMNS)).sort(KEYS)
     parts = [_one_symbol(recipe, part) for part in ordered_bars.partition_by("symbol", "timeframe", maintain_order=True)]
     return pl.concat(parts) if parts else _one_symbol(recipe, ordered_bars)
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from data_contracts.checks import checks_shape
 from desk.errors import NotFinite
 
 # EM stops at a gain below the tolerance (log likelihood of the whole series) or after this many rounds. Ours.
@@ -34,6 +35,7 @@ class RegimeModel:
     mean: tuple[float, ...]
     sd: tuple[float, ...]
 
+    @checks_shape(returns="time")
     def filtered(self, returns: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return P(regime at t | returns up to and including t), [time, regime], rows sum to 1.
 
@@ -69,6 +71,7 @@ class RegimeModel:
         return cls(tuple(map(float, values["start"])), transition, tuple(map(float, values["mean"])), tuple(map(float, values["sd"])))
 
 
+@checks_shape(returns="time")
 def fit(returns: NDArray[np.float64], n_regimes: int) -> RegimeModel:
     """Fit by EM (Baum and others 1970) on returns [time], fractions; NaN are left out. Deterministic.
 

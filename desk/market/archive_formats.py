@@ -13,10 +13,14 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from desk.errors import BadFile
+
+if TYPE_CHECKING:
+    import pyarrow
 
 # Columns of a Binance public-data dump, which has no header before 2025.
 BINANCE_COLUMNS = (
@@ -34,8 +38,10 @@ BINANCE_COLUMNS = (
     "ignore",
 )
 JSON_COLUMNS = ("open_time", "open", "high", "low", "close", "volume")
-# Some damage makes the parquet and feather readers panic instead of answering.
-UNREADABLE = (OSError, EOFError, ValueError, zlib.error, zipfile.BadZipFile, pl.exceptions.PolarsError, pl.exceptions.PanicException)
+# "ARROW1" and two bytes of padding.
+FEATHER_MARK = 8
+# Arrow takes a damaged length for a wish to allocate; polars panics where it does not answer.
+UNREADABLE = (OSError, EOFError, ValueError, MemoryError, zlib.error, zipfile.BadZipFile, pl.exceptions.PolarsError, pl.exceptions.PanicException)
 
 
 def read_file(path: Path) -> pl.DataFrame:
@@ -51,19 +57,20 @@ def read_file(path: Path) -> pl.DataFrame:
         content = _UNPACK[packing](path.read_bytes())
         if not content.strip():
             raise BadFile(f"Expected candles in {path.name}, found an empty file. Fetch it again.")
-        frame = _READERS[ending](content)
+        frame = _READERS[ending](content).rename(str.lower)
     except BadFile:
         raise
     except UNREADABLE as failure:
         raise BadFile(f"Expected {path.name} to be a readable {ending} file, found a damaged one: {_brief(failure)}. Fetch it again.") from failure
     if frame.is_empty():
         raise BadFile(f"Expected candles in {path.name}, found no rows. Fetch it again.")
-    return frame.rename(str.lower)
+    return frame
 
 
 def _brief(failure: BaseException) -> str:
     """First line of a library's complaint: the rest is its own query plan."""
-    return (str(failure).strip().splitlines() or [type(failure).__name__])[0].rstrip(".")
+    said = (str(failure).strip().splitlines() or [type(failure).__name__])[0].rstrip(".")
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in said)
 
 
 def _unzip(content: bytes) -> bytes:
@@ -76,6 +83,8 @@ def _unzip(content: bytes) -> bytes:
 
 def _csv(content: bytes) -> pl.DataFrame:
     text = content.removeprefix(b"\xef\xbb\xbf")
+    # Polars checks the rows, not the header.
+    text.partition(b"\n")[0].decode()
     has_header = not text[:1].isdigit()
     frame = pl.read_csv(io.BytesIO(text), has_header=has_header, infer_schema=False)
     if has_header:
@@ -98,13 +107,25 @@ def _parquet(content: bytes) -> pl.DataFrame:
     # Checked first: the reader's complaint about a cut file names neither cause nor cure.
     if content[:4] != b"PAR1" or content[-4:] != b"PAR1":
         raise ValueError("the parquet marks at its start and end are missing")
-    return pl.read_parquet(io.BytesIO(content))
+    from pyarrow import parquet
+
+    return _checked(parquet.read_table(io.BytesIO(content), use_threads=False, pre_buffer=False))
 
 
 def _feather(content: bytes) -> pl.DataFrame:
     if content[:6] != b"ARROW1" or content[-6:] != b"ARROW1":
         raise ValueError("the feather marks at its start and end are missing")
-    return pl.read_ipc(io.BytesIO(content))
+    from pyarrow import ipc
+
+    # A feather file is a stream between marks. Its footer would be read by a thread that, at a fault, may abort the process on its way out.
+    return _checked(ipc.open_stream(content[FEATHER_MARK:], options=ipc.IpcReadOptions(use_threads=False)).read_all())
+
+
+def _checked(table: pyarrow.Table) -> pl.DataFrame:
+    """A frame of a table whose every offset and text is sound: at damaged ones polars panics, in words of its own on the terminal."""
+    table.validate(full=True)
+    # Column by column: names are decoded here, where a fault is an answer, and metadata, which may be damaged too, stays behind.
+    return pl.DataFrame([pl.Series(name, column) for name, column in zip(table.column_names, table.columns, strict=True)])
 
 
 _UNPACK: dict[str, Callable[[bytes], bytes]] = {"": lambda content: content, ".gz": gzip.decompress, ".zip": _unzip}

@@ -117,6 +117,7 @@ def _with_times(raw: pl.DataFrame, file: Path, said: _Said) -> pl.DataFrame:
     elif times.dtype.is_numeric():
         times = _times_of_epochs(times.cast(pl.Int64, strict=False), file, said)
     elif isinstance(times.dtype, pl.Datetime):
+        _refuse_far_off(times, file)
         times = (times.dt.replace_time_zone("UTC") if times.dtype.time_zone is None else times.dt.convert_time_zone("UTC")).cast(TIME)
     elif times.dtype == pl.Date:
         times = times.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
@@ -144,6 +145,14 @@ def _times_of_epochs(epochs: pl.Series, file: Path, said: _Said) -> pl.Series:
             "Convert the column to milliseconds."
         )
     return (epochs * POLARS_UNITS[unit]).cast(TIME)
+
+
+def _refuse_far_off(times: pl.Series, file: Path) -> None:
+    """Times in a unit that is not theirs; some of them no calendar could show in a later message."""
+    seconds = times.dt.epoch("s")
+    if not seconds.drop_nulls().is_between(FIRST_SECOND, LAST_SECOND).all():
+        found = f"{seconds.min()!r} to {seconds.max()!r} seconds since 1970"
+        raise ContractBroken(f"Expected times between 2009 and 2100 in column {times.name} of {file.name}, found {found}. Check the column's unit.")
 
 
 def _unit_of(epoch: int) -> str:

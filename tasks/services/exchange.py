@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -88,6 +89,8 @@ def serve_exchange(candles: Sequence[Path], arguments: Sequence[str]) -> int:
     options = [part for path in candles for part in ("--candles", str(path.resolve()))]
     with subprocess.Popen([sys.executable, "-m", "desk.practice_exchange", *options, *arguments], stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
         assert process.stdout is not None
+        # whoever stops the console means the exchange: it would serve on, and nobody would know of it
+        signal.signal(signal.SIGTERM, lambda *_: process.terminate())
         if line := process.stdout.readline():
             greeting = json.loads(line)
             config = printable(constructor_config(greeting["rest"], greeting["ws"], greeting["api_key"], greeting["secret"]))

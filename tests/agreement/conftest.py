@@ -12,11 +12,11 @@ import ccxt
 import ccxt.pro
 import polars as pl
 import pytest
-from desk.execution.ccxt_settings import constructor_config
 
 from configs.risk import RiskSettings
 from configs.trading import TradingSettings
 from configs.vocabulary import Timeframe
+from desk.execution.ccxt_settings import constructor_config
 from desk.market.exchange_source import ExchangeSource
 from desk.market.streamed_feed import StreamedFeed, Window
 from desk.modes import Setup

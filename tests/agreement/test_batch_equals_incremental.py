@@ -24,7 +24,7 @@ CANDLES = "binance_spot_1h_15coins_2017_2022-10.parquet"
 def _streamed(bars):
     """Feature rows of a bars frame of one symbol, bar by bar: [time, feature], float64 and float32."""
     precise, rounded = Stream(load("core")), Stream(load("core"))
-    closed = [Bar(symbol, Timeframe(timeframe), *rest) for symbol, timeframe, *rest in bars.select(batch.BAR_COLUMNS).iter_rows()]
+    closed = [Bar(symbol, Timeframe(timeframe), *rest) for symbol, timeframe, *rest in bars.select(list(batch.BAR_COLUMNS)).iter_rows()]
     return np.array([precise.update_precise(bar) for bar in closed]), np.array([rounded.update(bar) for bar in closed])
 
 

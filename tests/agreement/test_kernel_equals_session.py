@@ -7,7 +7,7 @@ that cap fills, cash that runs short, crashes that trip the drawdown and the dai
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -21,12 +21,14 @@ from configs.risk import RiskSettings
 from configs.trading import CostSettings, TradingSettings
 from desk.backtest.kernel import simulate
 from desk.backtest.panel import Panel
-from desk.backtest.result import FILLS, REFUSALS, Result, first_difference
+from desk.backtest.result import Result, first_difference
+from desk.errors import BookMismatch
 from desk.instruments import Instrument
 from desk.market.stored_feed import StoredFeed
 from desk.modes import Setup, backtest
 from desk.session import SessionResult
 from desk.strategy.policy import View
+from tasks.backtest import agreement, in_kernel_words
 
 SEEDS = range(40)
 REAL_WINDOWS = 4
@@ -66,31 +68,7 @@ def by_session(case: Case) -> tuple[SessionResult, Result]:
     }
     setup = Setup("agreement", "settings", case.instruments, PlaysExposures(wanted), case.trading, case.risk)
     told = backtest(StoredFeed(case.bars), setup)
-    fills = [
-        {
-            "time": fill.at,
-            "symbol": fill.symbol,
-            "side": fill.side.value,
-            "lots": int(fill.quantity / case.instruments[fill.symbol].lot),
-            "ticks": int(fill.price / case.instruments[fill.symbol].tick),
-            "quantity": float(fill.quantity),
-            "price": float(fill.price),
-            "fee": float(fill.fee),
-        }
-        for fill in told.fills
-    ]
-    refusals = [{"time": item.order.decided_at, "symbol": item.order.symbol, "guard": item.guard, "reason": item.reason} for item in told.refusals]
-    result = Result(
-        times=np.array([moment.replace(tzinfo=None) for moment, _ in told.equity], dtype="datetime64[us]"),
-        symbols=case.panel.symbols,
-        equity=np.array([value for _, value in told.equity]),
-        fills=pl.DataFrame(fills, schema=FILLS),
-        refusals=pl.DataFrame(refusals, schema=REFUSALS),
-        positions=np.empty((0, 0)),
-        measures={},
-        assumptions={},
-    )
-    return told, result
+    return told, in_kernel_words(told, case.instruments)
 
 
 def by_kernel(case: Case) -> Result:
@@ -172,6 +150,20 @@ def test_the_kernel_tells_the_same_story_as_the_session(seed: int) -> None:
     played = by_kernel(case)
 
     assert first_difference(told, played) is None
+
+
+def test_a_kernel_that_accounts_otherwise_stops_the_backtest() -> None:
+    """What a pipeline run asks of every backtest: one fill of another size, or equity off by more than rounding, and nothing is believed."""
+    case = synthetic(0)
+    session, _ = by_session(case)
+    played = by_kernel(case)
+    richer = replace(played, equity=played.equity * (1 + 1e-9))
+    smaller = replace(played, fills=played.fills.with_columns(pl.col("lots") - 1))
+
+    assert agreement(session, played, case.instruments).startswith(f"{len(session.fills)} fills equal")
+    for other, said in ((richer, "equity differs"), (smaller, "fill 0 differs")):
+        with pytest.raises(BookMismatch, match=said):
+            agreement(session, other, case.instruments)
 
 
 def test_the_markets_of_this_test_are_hostile_enough() -> None:

@@ -54,10 +54,11 @@ def nodes(kind: type[ast.AST]) -> Iterator[tuple[str, ast.AST]]:
         yield from ((path, node) for node in ast.walk(tree) if isinstance(node, kind))
 
 
-def none(offenders: Iterable[str]) -> None:
-    """Fail with every offender on a line of its own."""
+def none(offenders: Iterable[str]) -> bool:
+    """Whether there are none; otherwise fail here, with every offender on a line of its own, however many there are."""
     found = list(offenders)
     assert not found, "\n" + "\n".join(found)
+    return True
 
 
 def at(path: str, node: ast.AST, note: object = "") -> str:
@@ -65,13 +66,13 @@ def at(path: str, node: ast.AST, note: object = "") -> str:
 
 
 def test_no_module_is_longer_than_500_lines() -> None:
-    none([f"{path}: {count}" for path in SOURCES if (count := len(path.read_text(encoding="utf-8").splitlines())) > MODULE_LINES])
+    assert none([f"{path}: {count}" for path in SOURCES if (count := len(path.read_text(encoding="utf-8").splitlines())) > MODULE_LINES])
 
 
 def test_no_function_is_longer_than_60_lines() -> None:
     lengths = [(path, node, (node.end_lineno or 0) - node.lineno + 1) for path, node in functions()]
 
-    none([at(path, node, length) for path, node, length in lengths if length > LONG_LOOPS.get(path, FUNCTION_LINES)])
+    assert none([at(path, node, length) for path, node, length in lengths if length > LONG_LOOPS.get(path, FUNCTION_LINES)])
 
 
 def test_no_function_takes_more_than_five_positional_parameters() -> None:
@@ -79,7 +80,7 @@ def test_no_function_takes_more_than_five_positional_parameters() -> None:
         names = [argument.arg for argument in (*node.args.posonlyargs, *node.args.args)]
         return len(names) - (names[:1] in (["self"], ["cls"]))
 
-    none([at(path, node, positional(node)) for path, node in functions() if path not in COMPILED and positional(node) > POSITIONAL_PARAMETERS])
+    assert none([at(path, node, positional(node)) for path, node in functions() if path not in COMPILED and positional(node) > POSITIONAL_PARAMETERS])
 
 
 def depth(node: ast.AST) -> int:
@@ -94,7 +95,7 @@ def depth(node: ast.AST) -> int:
 
 
 def test_no_function_nests_deeper_than_three_blocks() -> None:
-    none([at(path, node, depth(node)) for path, node in functions() if depth(node) > NESTING])
+    assert none([at(path, node, depth(node)) for path, node in functions() if depth(node) > NESTING])
 
 
 def undocumented(tree: ast.Module, prefix: str = "") -> Iterator[str]:
@@ -119,7 +120,7 @@ def test_every_module_and_every_public_definition_says_what_it_is_for() -> None:
     silent_modules = [path for path, tree in TREES.items() if tree.body and ast.get_docstring(tree) is None]
     silent = [f"{path}: {name}" for path, tree in TREES.items() for name in undocumented(tree)]
 
-    none(silent_modules + silent)
+    assert none(silent_modules + silent)
 
 
 def test_every_public_function_is_annotated() -> None:
@@ -127,20 +128,20 @@ def test_every_public_function_is_annotated() -> None:
         arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
         return node.returns is None or any(argument.annotation is None and argument.arg not in {"self", "cls"} for argument in arguments)
 
-    none([at(path, node) for path, node in functions() if not node.name.startswith("_") and bare(node)])
+    assert none([at(path, node) for path, node in functions() if not node.name.startswith("_") and bare(node)])
 
 
 def test_only_the_console_prints() -> None:
     calls = [(path, node) for path, node in nodes(ast.Call) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"]
 
-    none([at(path, node) for path, node in calls if path != "flows/cli.py" and not path.endswith("__main__.py")])
+    assert none([at(path, node) for path, node in calls if path != "flows/cli.py" and not path.endswith("__main__.py")])
 
 
 def test_only_the_clocks_read_the_wall_clock() -> None:
     def reads(node: ast.AST) -> bool:
         return isinstance(node, ast.Attribute) and (ast.unparse(node.value).rsplit(".", 1)[-1], node.attr) in WALL_CLOCK
 
-    none([at(path, node) for path, node in nodes(ast.Attribute) if path.startswith("desk/") and path not in CLOCKS and reads(node)])
+    assert none([at(path, node) for path, node in nodes(ast.Attribute) if path.startswith("desk/") and path not in CLOCKS and reads(node)])
 
 
 def test_no_broad_except_hides_what_happened() -> None:
@@ -151,14 +152,14 @@ def test_no_broad_except_hides_what_happened() -> None:
         used = any(isinstance(node, ast.Raise) or (isinstance(node, ast.Name) and node.id == handler.name) for part in handler.body for node in ast.walk(part))
         return broad and not used
 
-    none([at(path, node) for path, node in nodes(ast.ExceptHandler) if isinstance(node, ast.ExceptHandler) and hides(node)])
+    assert none([at(path, node) for path, node in nodes(ast.ExceptHandler) if isinstance(node, ast.ExceptHandler) and hides(node)])
 
 
 def test_nothing_is_left_for_later() -> None:
     words = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b|\bfor now\b|\bplaceholder\b", re.IGNORECASE)
     lines = [(path, number, line) for path in SOURCES for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)]
 
-    none([f"{path.relative_to(ROOT)}:{number} {line.strip()}" for path, number, line in lines if words.search(line)])
+    assert none([f"{path.relative_to(ROOT)}:{number} {line.strip()}" for path, number, line in lines if words.search(line)])
 
 
 def test_names_say_what_things_are() -> None:
@@ -170,13 +171,13 @@ def test_names_say_what_things_are() -> None:
         if isinstance(node, ast.ClassDef) and re.search(r"^(Base|Abstract)[A-Z]|(Impl|Helper|Utils)$|^I[A-Z][a-z]|(?<!^Order)Manager$", node.name)
     ]
 
-    none(vague_modules + vague_classes)
+    assert none(vague_modules + vague_classes)
 
 
 def test_messages_do_not_say_got() -> None:
     texts = [(path, node) for path, node in nodes(ast.Constant) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
 
-    none([at(path, node) for path, node in texts if re.search(r"\bgot\b", str(getattr(node, "value", "")))])
+    assert none([at(path, node) for path, node in texts if re.search(r"\bgot\b", str(getattr(node, "value", "")))])
 
 
 @pytest.fixture(scope="module")
@@ -191,7 +192,7 @@ def test_every_module_is_reached_from_a_flow_or_an_entry_point(graph: grimp.Impo
     reached = roots | {below for root in roots for below in graph.find_upstream_modules(root)}
     packages = {name for name in graph.modules if graph.find_children(name)} | {name for name in graph.modules if (ROOT / name.replace(".", "/")).is_dir()}
 
-    none(sorted(graph.modules - reached - packages))
+    assert none(sorted(graph.modules - reached - packages))
 
 
 def in_fresh_python(program: str) -> str:

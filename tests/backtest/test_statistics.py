@@ -35,7 +35,7 @@ def test_the_probabilistic_sharpe_ratio_of_the_paper() -> None:
 @pytest.mark.parametrize(("n_trials", "expected"), [(100, 0.9004), (46, 0.9505)])
 def test_the_deflated_sharpe_ratio_of_the_paper(n_trials: int, expected: float) -> None:
     """Bailey and Lopez de Prado 2014: 2.5 a year over five years of days, skewness -3, kurtosis 10, variance of the trials .5 a year."""
-    found = deflated_sharpe_ratio(2.5 / math.sqrt(250), 1250, -3.0, 10.0, n_trials, 0.5 / 250)
+    found = deflated_sharpe_ratio(2.5 / math.sqrt(250), 1250, -3.0, 10.0, n_trials=n_trials, trial_sharpe_variance=0.5 / 250)
 
     assert expected == round(found, 4)
 
@@ -48,7 +48,7 @@ def test_ten_trials_without_skill_are_expected_to_show_one_and_a_half() -> None:
 
 def test_a_single_trial_is_not_deflated() -> None:
     assert 0.0 == expected_maximum_sharpe(1, 0.5)
-    assert probabilistic_sharpe_ratio(0.1, 500, -1.0, 6.0) == deflated_sharpe_ratio(0.1, 500, -1.0, 6.0, 1, 0.5)
+    assert probabilistic_sharpe_ratio(0.1, 500, -1.0, 6.0) == deflated_sharpe_ratio(0.1, 500, -1.0, 6.0, n_trials=1, trial_sharpe_variance=0.5)
 
 
 def test_five_years_allow_no_more_than_forty_five_trials() -> None:

@@ -11,10 +11,10 @@ from typing import Any
 
 import ccxt
 import pytest
-from desk.execution.ccxt_settings import constructor_config
 
 from configs.vocabulary import Timeframe
 from desk.events import BarsClosed
+from desk.execution.ccxt_settings import constructor_config
 from desk.market.exchange_source import ExchangeSource
 from desk.market.streamed_feed import StreamedFeed, Window
 
@@ -29,6 +29,11 @@ class Practice:
     def advance(self) -> None:
         """Move the market on by one bar."""
         question = urllib.request.Request(f"{self.admin}/advance", json.dumps({"bars": 1}).encode(), {"Content-Type": "application/json"})
+        urllib.request.urlopen(question, timeout=10).read()
+
+    def plan(self, fault: dict[str, Any]) -> None:
+        """Let the next request that matches meet this fault."""
+        question = urllib.request.Request(f"{self.admin}/faults", json.dumps(fault).encode(), {"Content-Type": "application/json"})
         urllib.request.urlopen(question, timeout=10).read()
 
     def orders(self) -> list[dict[str, Any]]:

@@ -39,6 +39,7 @@ def answer(code: int, text: str) -> str:
         (ccxt.InvalidOrder, answer(-1013, "Filter failure: LOT_SIZE")),
         (ccxt.BadRequest, answer(-1013, "Filter failure: NOTIONAL")),
         (ccxt.InsufficientFunds, answer(-2010, "Account has insufficient balance for requested action.")),
+        (ccxt.OrderImmediatelyFillable, answer(-2010, "Order would immediately match and take.")),
         (ccxt.BadSymbol, answer(-1121, "Invalid symbol.")),
         (ccxt.MarketClosed, answer(-1013, "Market is closed.")),
         (ccxt.InvalidNonce, answer(-1021, "Timestamp for this request is outside of the recvWindow.")),
@@ -201,13 +202,45 @@ def test_a_quantity_that_is_no_amount_never_reaches_the_wire(practice: Any, inst
     assert (refused.outcome, "positive number" in refused.detail) == (Outcome.REJECTED, True)
 
 
-def test_an_order_the_account_cannot_pay_is_rejected(practice: Any, instruments: dict[str, Instrument], lease: ArmedLease) -> None:
-    market, approved = venue(practice.client, instruments, lease), order(practice, instruments, lots=10**9)
+def test_an_order_the_account_cannot_pay_is_rejected_at_once(practice: Any, instruments: dict[str, Instrument], lease: ArmedLease) -> None:
+    """Of this answer ccxt's error keeps only the message; the venue answered all the same, so nobody waits out the receive window."""
+    balances = practice.client.fetch_balance()["free"]
+    lots = int(3 * balances["USDT"] / practice.client.fetch_ticker("BTC/USDT")["last"] / float(instruments["BTC/USDT"].lot))
+    market, approved, clock = venue(practice.client, instruments, lease), order(practice, instruments, lots), WallClock()
 
+    began = clock.seconds()
     (refused,) = market.submit([approved])
 
-    assert refused.outcome is Outcome.REJECTED
-    assert market.executions() == ()
+    assert (Outcome.REJECTED, "InsufficientFunds: binance Account has insufficient balance for requested action.") == (refused.outcome, refused.detail)
+    assert clock.seconds() - began < practice.client.options["recvWindow"] / 1000
+    assert () == market.executions()
+    assert 0 == accepted(practice, approved)
+
+
+def test_an_order_while_its_market_is_closed_is_rejected_at_once(practice: Any, instruments: dict[str, Instrument], lease: ArmedLease) -> None:
+    """The exchange says so with a filter's code; the fault makes it do so at a chosen moment."""
+    fault = {"kind": "error", "method": "POST", "path": "/api/v3/order", "status": 400, "code": -1013, "msg": "Market is closed.", "before": True}
+    practice.plan(fault)
+    approved = order(practice, instruments)
+
+    (refused,) = venue(practice.client, instruments, lease).submit([approved])
+
+    assert (Outcome.REJECTED, "MarketClosed: binance Market is closed.") == (refused.outcome, refused.detail)
+    assert 0 == accepted(practice, approved)
+
+
+def test_an_order_that_exists_already_is_no_refusal(practice: Any, instruments: dict[str, Instrument], lease: ArmedLease) -> None:
+    """An exchange that knows the id says "Duplicate order sent": the order is looked up, found, and not sent again."""
+    fault = {"kind": "error", "method": "POST", "path": "/api/v3/order", "status": 400, "code": -2010, "msg": "Duplicate order sent."}
+    practice.plan(fault)
+    market, approved = venue(practice.client, instruments, lease), order(practice, instruments)
+
+    (doubtful,) = market.submit([approved])
+    settled = market.resolve(approved.order.order_id, "BTC/USDT")
+
+    assert (Outcome.UNRESOLVED, Outcome.CONFIRMED) == (doubtful.outcome, settled.outcome)
+    assert 1 == accepted(practice, approved)
+    market.executions()
 
 
 def test_the_practice_exchange_passes_preflight_and_its_key_has_the_right_scope(practice: Any, instruments: dict[str, Instrument]) -> None:

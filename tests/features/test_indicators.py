@@ -21,7 +21,7 @@ def _values(formula, bars):
 
 def _spelled_out(bars):
     """The core recipe as the papers write it: pandas rolling windows, no sharing, no doubling."""
-    f = bars.select(batch.BAR_COLUMNS).to_pandas()
+    f = bars.select(list(batch.BAR_COLUMNS)).to_pandas()
     price, span = np.log(f["close"]), np.log(f["high"] / f["low"])
     r = price.diff()
     rms = {n: (r**2).rolling(n).mean() ** 0.5 for n in (8, 16, 64, 128)}

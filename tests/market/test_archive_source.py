@@ -111,21 +111,21 @@ class TestFormats:
 class TestBadFiles:
     """What is refused, one reason each."""
 
-    def refuse(self, file: Path | list[Path], error: type[Exception], message: str) -> None:
-        """The file is refused with this message and its folder stays as it was."""
+    def refused(self, file: Path | list[Path], error: type[Exception], message: str) -> bool:
+        """Whether the file is refused with this message and its folder stays as it was."""
         folder = (file[0] if isinstance(file, list) else file).parent
         before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
 
         with pytest.raises(error, match=message):
             read_candles(file)
 
-        assert before == {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+        return before == {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
 
     def test_a_missing_file(self, tmp_path: Path) -> None:
-        self.refuse(tmp_path / "none.parquet", BadFile, r"Expected a candle file at .*none.parquet, found nothing")
+        assert self.refused(tmp_path / "none.parquet", BadFile, r"Expected a candle file at .*none.parquet, found nothing")
 
     def test_a_folder(self, tmp_path: Path) -> None:
-        self.refuse(tmp_path, BadFile, "found a folder")
+        assert self.refused(tmp_path, BadFile, "found a folder")
 
     def test_no_file_at_all(self) -> None:
         with pytest.raises(BadFile, match="at least one candle file"):
@@ -134,18 +134,18 @@ class TestBadFiles:
     def test_an_unknown_ending(self, tmp_path: Path) -> None:
         (tmp_path / "candles.xlsx").write_bytes(b"x")
 
-        self.refuse(tmp_path / "candles.xlsx", BadFile, r"Expected a file ending in .parquet, .feather, .json, .csv .*, found candles.xlsx")
+        assert self.refused(tmp_path / "candles.xlsx", BadFile, r"Expected a file ending in .parquet, .feather, .json, .csv .*, found candles.xlsx")
 
     @pytest.mark.parametrize("name", ["BTC_USDT-1h.csv", "BTC_USDT-1h.json", "BTC_USDT-1h.parquet", "BTC_USDT-1h.feather"])
     def test_an_empty_file(self, tmp_path: Path, name: str) -> None:
         (tmp_path / name).write_bytes(b"")
 
-        self.refuse(tmp_path / name, BadFile, "found an empty file")
+        assert self.refused(tmp_path / name, BadFile, "found an empty file")
 
     def test_a_header_without_rows(self, bars: pl.DataFrame, tmp_path: Path) -> None:
         plain_csv(bars).clear().write_csv(tmp_path / "BTC_USDT-1h.csv")
 
-        self.refuse(tmp_path / "BTC_USDT-1h.csv", BadFile, "found no rows")
+        assert self.refused(tmp_path / "BTC_USDT-1h.csv", BadFile, "found no rows")
 
     @pytest.mark.parametrize(("writer", "ending"), [(pl.DataFrame.write_parquet, "parquet"), (pl.DataFrame.write_ipc, "feather")])
     @pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], lambda data: data[:-60] + b"\xff" * 52 + data[-8:]], ids=["cut", "overwritten"])
@@ -156,30 +156,30 @@ class TestBadFiles:
         writer(bars, file)
         file.write_bytes(damage(file.read_bytes()))
 
-        self.refuse(file, BadFile, f"Expected candles.{ending} to be a readable .{ending} file, found a damaged one")
+        assert self.refused(file, BadFile, f"Expected candles.{ending} to be a readable .{ending} file, found a damaged one")
 
     def test_json_of_another_shape_and_json_cut_short(self, tmp_path: Path) -> None:
         (tmp_path / "BTC_USDT-1h.json").write_text('{"a": 1}')
         (tmp_path / "ETH_USDT-1h.json").write_text("[[1704067200000, 1.0, 2.0")
 
-        self.refuse(tmp_path / "BTC_USDT-1h.json", BadFile, "expected a list of lists")
-        self.refuse(tmp_path / "ETH_USDT-1h.json", BadFile, "a damaged one")
+        assert self.refused(tmp_path / "BTC_USDT-1h.json", BadFile, "expected a list of lists")
+        assert self.refused(tmp_path / "ETH_USDT-1h.json", BadFile, "a damaged one")
 
     @pytest.mark.data
     def test_the_real_gzip_whose_stream_decodes_to_garbage(self, real_data: Path) -> None:
-        self.refuse(real_data / "defects" / "corrupt_gzip_crc_error_tardis_trades.csv.gz", BadFile, "found a damaged one: Error -3 while decompressing")
+        assert self.refused(real_data / "defects" / "corrupt_gzip_crc_error_tardis_trades.csv.gz", BadFile, "found a damaged one: Error -3 while decompressing")
 
     def test_a_headerless_csv_that_is_not_binances(self, tmp_path: Path) -> None:
         (tmp_path / "BTC_USDT-1h.csv").write_text("1704067200000,1,2,0.5,1.5,10\n")
 
-        self.refuse(tmp_path / "BTC_USDT-1h.csv", BadFile, "no header and 6 columns")
+        assert self.refused(tmp_path / "BTC_USDT-1h.csv", BadFile, "no header and 6 columns")
 
     @pytest.mark.parametrize("column", ["timestamp", "close", "volume"])
     def test_a_missing_column(self, bars: pl.DataFrame, tmp_path: Path, column: str) -> None:
         plain_csv(bars).drop(column).write_csv(tmp_path / "BTC_USDT-1h.csv")
 
         missing = "open_time" if column == "timestamp" else column
-        self.refuse(
+        assert self.refused(
             tmp_path / "BTC_USDT-1h.csv", ContractBroken, f"BTC_USDT-1h.csv: breaks the contract of bars. Expected the columns .* found 1 case: {missing}"
         )
 
@@ -188,12 +188,12 @@ class TestBadFiles:
         close = pl.when(pl.int_range(pl.len()) == 3).then(pl.lit(text)).otherwise(pl.col("close").cast(pl.String)).alias("close")
         plain_csv(bars).with_columns(close).write_csv(tmp_path / "BTC_USDT-1h.csv", quote_style="never")
 
-        self.refuse(tmp_path / "BTC_USDT-1h.csv", ContractBroken, message)
+        assert self.refused(tmp_path / "BTC_USDT-1h.csv", ContractBroken, message)
 
     def test_a_high_below_the_low(self, bars: pl.DataFrame, tmp_path: Path) -> None:
         bars.with_columns(high="low", low="high").write_parquet(tmp_path / "candles.parquet")
 
-        self.refuse(
+        assert self.refused(
             tmp_path / "candles.parquet",
             ContractBroken,
             r"Expected high >= low, found 10 cases: high, low = 99.0, 102.0 \(BTC/USDT, 2024-01-01T00:00:00Z, row 0\)",
@@ -204,40 +204,40 @@ class TestBadFiles:
         bars.head(6).write_parquet(tmp_path / "a.parquet")
         bars.tail(6).write_parquet(tmp_path / "b.parquet")
 
-        self.refuse(tmp_path / "twice.parquet", ContractBroken, "Expected one row per .* found 2 cases: open_time = 2024-01-01T00:00:00Z")
-        self.refuse([tmp_path / "a.parquet", tmp_path / "b.parquet"], ContractBroken, "a.parquet, b.parquet: .* Expected one row per .* found 4 cases")
+        assert self.refused(tmp_path / "twice.parquet", ContractBroken, "Expected one row per .* found 2 cases: open_time = 2024-01-01T00:00:00Z")
+        assert self.refused([tmp_path / "a.parquet", tmp_path / "b.parquet"], ContractBroken, "a.parquet, b.parquet: .* Expected one row per .* found 4 cases")
 
     def test_unsorted_bars(self, bars: pl.DataFrame, tmp_path: Path) -> None:
         bars.reverse().write_parquet(tmp_path / "candles.parquet")
 
-        self.refuse(tmp_path / "candles.parquet", ContractBroken, "Expected rows sorted by symbol, then open_time, found 9 cases")
+        assert self.refused(tmp_path / "candles.parquet", ContractBroken, "Expected rows sorted by symbol, then open_time, found 9 cases")
 
     @pytest.mark.parametrize(("unit", "looks_like"), [("s", "seconds"), ("us", "microseconds")])
     def test_a_wrong_unit_of_time(self, bars: pl.DataFrame, tmp_path: Path, unit: str, looks_like: str) -> None:
         in_epochs(bars, unit).write_parquet(tmp_path / "candles.parquet")
         (tmp_path / "ETHUSDT-1h-2024-01.csv").write_text(binance_csv(bars, "s"))
 
-        self.refuse(
+        assert self.refused(
             tmp_path / "candles.parquet", ContractBroken, f"Expected times in epoch milliseconds in candles.parquet, found what looks like {looks_like}"
         )
-        self.refuse(tmp_path / "ETHUSDT-1h-2024-01.csv", ContractBroken, "milliseconds or microseconds in .* found what looks like seconds")
+        assert self.refused(tmp_path / "ETHUSDT-1h-2024-01.csv", ContractBroken, "milliseconds or microseconds in .* found what looks like seconds")
 
     def test_a_column_that_changes_its_unit_midway(self, bars: pl.DataFrame, tmp_path: Path) -> None:
         (tmp_path / "BTCUSDT-1h-2024-01.csv").write_text(binance_csv(bars.head(5), "ms") + binance_csv(bars.tail(5), "us"))
 
-        self.refuse(tmp_path / "BTCUSDT-1h-2024-01.csv", ContractBroken, "found what looks like microseconds and what looks like milliseconds")
+        assert self.refused(tmp_path / "BTCUSDT-1h-2024-01.csv", ContractBroken, "found what looks like microseconds and what looks like milliseconds")
 
     def test_times_that_are_no_times(self, bars: pl.DataFrame, tmp_path: Path) -> None:
         bars.select(pl.lit("first of May").alias("date"), *NUMBERS).write_csv(tmp_path / "BTC_USDT-1h.csv")
 
-        self.refuse(
+        assert self.refused(
             tmp_path / "BTC_USDT-1h.csv", ContractBroken, "Expected a UTC time or epoch milliseconds in column open_time .* found 'first of May' in row 0"
         )
 
     def test_times_of_the_close_and_not_of_the_open(self, bars: pl.DataFrame, tmp_path: Path) -> None:
         bars.with_columns(pl.col("open_time") + pl.duration(minutes=59)).write_parquet(tmp_path / "candles.parquet")
 
-        self.refuse(tmp_path / "candles.parquet", ContractBroken, "on the grid of its timeframe .* the bar's start and not its close")
+        assert self.refused(tmp_path / "candles.parquet", ContractBroken, "on the grid of its timeframe .* the bar's start and not its close")
 
     def test_mixed_timeframes_within_a_file_and_across_files(self, bars: pl.DataFrame, tmp_path: Path) -> None:
         four_hours = bars.filter(pl.col("open_time").dt.hour() % 4 == 0).with_columns(timeframe=pl.lit("4h"), symbol=pl.lit("ETH/USDT"))
@@ -245,23 +245,25 @@ class TestBadFiles:
         four_hours.write_parquet(tmp_path / "fours.parquet")
         pl.concat([bars, four_hours]).write_parquet(tmp_path / "both.parquet")
 
-        self.refuse([tmp_path / "hours.parquet", tmp_path / "fours.parquet"], ContractBroken, "found 1h in hours.parquet, 4h in fours.parquet")
-        self.refuse(tmp_path / "both.parquet", ContractBroken, "Expected one timeframe in both.parquet, found 1h, 4h")
+        assert self.refused([tmp_path / "hours.parquet", tmp_path / "fours.parquet"], ContractBroken, "found 1h in hours.parquet, 4h in fours.parquet")
+        assert self.refused(tmp_path / "both.parquet", ContractBroken, "Expected one timeframe in both.parquet, found 1h, 4h")
 
     def test_an_unknown_timeframe(self, bars: pl.DataFrame, tmp_path: Path) -> None:
         plain_csv(bars).write_csv(tmp_path / "BTC_USDT-3m.csv")
 
-        self.refuse(tmp_path / "BTC_USDT-3m.csv", ContractBroken, "Expected a timeframe of 1m, 5m, 15m, 30m, 1h, 4h, 1d, found 10 cases: timeframe = 3m")
+        assert self.refused(
+            tmp_path / "BTC_USDT-3m.csv", ContractBroken, "Expected a timeframe of 1m, 5m, 15m, 30m, 1h, 4h, 1d, found 10 cases: timeframe = 3m"
+        )
 
     def test_a_file_that_says_neither_symbol_nor_timeframe(self, bars: pl.DataFrame, tmp_path: Path) -> None:
         plain_csv(bars).write_csv(tmp_path / "mine.csv")
 
-        self.refuse(tmp_path / "mine.csv", BadFile, "to say its symbol in a column or in its name")
+        assert self.refused(tmp_path / "mine.csv", BadFile, "to say its symbol in a column or in its name")
 
     def test_a_pair_of_an_unknown_quote(self, bars: pl.DataFrame, tmp_path: Path) -> None:
         (tmp_path / "BTCXYZ-1h-2024-01.csv").write_text(binance_csv(bars))
 
-        self.refuse(tmp_path / "BTCXYZ-1h-2024-01.csv", BadFile, "Expected a pair that ends in one of .* found BTCXYZ")
+        assert self.refused(tmp_path / "BTCXYZ-1h-2024-01.csv", BadFile, "Expected a pair that ends in one of .* found BTCXYZ")
 
     def test_a_file_that_contradicts_the_caller(self, bars: pl.DataFrame, tmp_path: Path) -> None:
         bars.write_parquet(tmp_path / "candles.parquet")

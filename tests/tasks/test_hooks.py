@@ -27,7 +27,7 @@ def test_a_crash_is_one_line_that_names_the_run() -> None:
     lines: list[str] = []
     # sinks that other tests left would take the record apart before ours sees it
     logger.remove()
-    sink = logger.add(lambda message: lines.append(f"{message.record['message']} {message.record['extra']['fields']}"))
+    sink = logger.add(lambda message: lines.append(f"{message.record['message']} {message.record['extra']}"))
 
     on_crashed(flow=FLOW, flow_run=RUN, state=SimpleNamespace(message="exit code -9"))
 
@@ -52,5 +52,9 @@ def test_the_page_of_a_failure_holds_no_secret() -> None:
 
 
 @pytest.mark.parametrize("level", [logging.INFO, "WARNING"])
-def test_a_line_outside_any_run_stays_with_the_other_sinks(level: int | str) -> None:
-    forward_to_run_log(level, "nobody listens")
+def test_a_line_outside_any_run_stays_with_the_other_sinks(level: int | str, caplog: pytest.LogCaptureFixture) -> None:
+    """No run, no logger of a run: the line is neither an error nor said a second time."""
+    with caplog.at_level(logging.DEBUG):
+        forward_to_run_log(level, "nobody listens")
+
+    assert [] == caplog.messages

@@ -1,0 +1,51 @@
+"""One bounded window of orders on the practice exchange: armed by a person, cleared by four proofs, resumed from the journal."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from prefect import task
+
+from configs.operations import OperationsSettings
+from configs.vocabulary import Timeframe
+from desk.books.journal import Journal
+from desk.chain import Chain
+from desk.clock import WallClock
+from desk.errors import GateClosed
+from desk.execution.exchange_venue import ExchangeVenue
+from desk.execution.readiness import preflight, trading_scope
+from desk.market.exchange_source import open_exchange
+from desk.modes import Clearance, Setup, live, open_book
+from desk.security.arming import ArmedLease
+from tasks.assembly import setup_of, stitched
+from tasks.market import connection, running_exchange
+from tasks.trade import streamed, summary
+from tasks.values import Market, Research, Rules, Window
+
+
+@task(name="trade_live")
+def trade_live(market: Market, research: Research, rules: Rules, operations: OperationsSettings, armed_minutes: float) -> Window:
+    """Trade `paper_bars` bars with the newest fold's model and orders of its own; never retried here: the next run resumes."""
+    forecaster = stitched(research.folds[-1:], "network", Timeframe(market.timeframe))
+    return live_window(market, setup_of(market, research, rules, session_id=f"live-{market.name}", forecaster=forecaster), rules, operations, armed_minutes)
+
+
+def refuse_unarmed(armed_minutes: float) -> None:
+    """GateClosed unless a person said for how many minutes orders may leave the house."""
+    if not armed_minutes > 0:
+        raise GateClosed(f"expected a person to arm live trading, found armed_minutes {armed_minutes}; start trade/live with the minutes in which it may order")
+
+
+def live_window(market: Market, setup: Setup, rules: Rules, operations: OperationsSettings, armed_minutes: float) -> Window:
+    """Arm, prove that account, key and book are as they must be, then trade. After the armed minutes every order is refused."""
+    refuse_unarmed(armed_minutes)
+    path = operations.var / "journal" / f"{setup.session_id}.sqlite"
+    exchange, feed = open_exchange(connection(running_exchange(operations))), streamed(market, rules, operations)
+    clock = WallClock()
+    with Chain(path, sync=True) as chain, ArmedLease(operations.var / "run" / "armed", clock.now() + timedelta(minutes=armed_minutes)) as lease:
+        passed, scope = preflight(exchange, setup.instruments), trading_scope(exchange)
+        before = Journal(chain, setup.settings_hash).recover(setup.instruments)
+        venue = ExchangeVenue(exchange, setup.instruments, clock=clock, lease=lease, bar=Timeframe(market.timeframe).delta)
+        book = open_book(setup, venue, chain, feed.opened_at)
+        result = live(feed, setup, venue, Clearance(passed, book, lease, scope), chain)
+    return summary(setup.session_id, path, result, None if before is None else before.last)
