@@ -38,8 +38,6 @@ BINANCE_COLUMNS = (
     "ignore",
 )
 JSON_COLUMNS = ("open_time", "open", "high", "low", "close", "volume")
-# "ARROW1" and two bytes of padding.
-FEATHER_MARK = 8
 # Arrow takes a damaged length for a wish to allocate; polars panics where it does not answer.
 UNREADABLE = (OSError, EOFError, ValueError, MemoryError, zlib.error, zipfile.BadZipFile, pl.exceptions.PolarsError, pl.exceptions.PanicException)
 
@@ -115,10 +113,9 @@ def _parquet(content: bytes) -> pl.DataFrame:
 def _feather(content: bytes) -> pl.DataFrame:
     if content[:6] != b"ARROW1" or content[-6:] != b"ARROW1":
         raise ValueError("the feather marks at its start and end are missing")
-    from pyarrow import ipc
+    from pyarrow import ipc, py_buffer
 
-    # A feather file is a stream between marks. Its footer would be read by a thread that, at a fault, may abort the process on its way out.
-    return _checked(ipc.open_stream(content[FEATHER_MARK:], options=ipc.IpcReadOptions(use_threads=False)).read_all())
+    return _checked(ipc.open_file(py_buffer(content), options=ipc.IpcReadOptions(use_threads=False)).read_all())
 
 
 def _checked(table: pyarrow.Table) -> pl.DataFrame:

@@ -6,6 +6,7 @@ moments are seeded and told by what the run has done, not by a clock. `TRADEWIND
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 from collections import Counter
@@ -90,7 +91,7 @@ def test_a_run_that_was_killed_again_and_again_ends_like_one_that_was_not(seed: 
     assert repr(twice.after["steps"][: len(steps)]) == repr(steps), chosen(seed)
     assert repr(kept) == repr(steps[: len(kept)])
     assert len(kept) + PAPER_BARS == len(steps)
-    assert {timedelta(hours=1)} == {later.closed_at - earlier.closed_at for earlier, later in zip(steps[:-1], steps[1:], strict=True)}
+    assert {timedelta(hours=1)} == {later.closed_at - earlier.closed_at for earlier, later in itertools.pairwise(steps)}
     assert 1 == installation.entries()["opened"]
     # data
     assert twice.after["tables"] == installation.tables()

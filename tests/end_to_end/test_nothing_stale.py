@@ -20,7 +20,6 @@ import polars as pl
 import pytest
 
 from configs.vocabulary import Timeframe
-from desk.execution.ccxt_settings import constructor_config
 from desk.market.lake import Lake
 from tasks.services import ensure_prefect
 
@@ -74,12 +73,15 @@ import json, os, sys
 from datetime import datetime
 
 from configs.vocabulary import Timeframe
+from desk.execution.ccxt_settings import constructor_config
 from desk.market.exchange_source import ExchangeSource, open_exchange
 from desk.market.ingest import Wanted, ingest
 from desk.market.lake import Lake
 
-source = ExchangeSource(open_exchange(json.loads(os.environ["CCXT"])), page_limit=200)
-wanted = Wanted("bars", tuple(source.instruments()), Timeframe.H1, datetime.fromisoformat(os.environ["UNTIL"]))
+greeting = json.loads(os.environ["GREETING"])
+exchange = open_exchange(constructor_config(*(greeting[name] for name in ("rest", "ws", "api_key", "secret"))))
+source = ExchangeSource(exchange, page_limit=200)
+wanted = Wanted("bars", tuple(source.instruments()), Timeframe.H1, datetime.fromisoformat(greeting["market"]["history_until"]))
 print("ready", flush=True)
 sys.stdin.readline()
 print(ingest(source, Lake(sys.argv[1]), wanted).model_dump_json())
@@ -152,7 +154,6 @@ def desk(new_installation: Callable[[], Any], copy_tree: Callable[[], Path]) -> 
 
 
 def steps(found: dict[str, Any]) -> tuple[str, str]:
-    """(what validating was, what building features was)"""
     return found["validated"], found["built"]
 
 
@@ -182,8 +183,7 @@ def test_a_step_is_computed_again_when_it_must_be_and_never_else(desk: Desk) -> 
 def test_two_ingests_of_one_range_at_once_lose_and_double_no_row(tmp_path: Path, practice_exchange: Callable[..., dict[str, Any]]) -> None:
     """Two processes, one empty lake, one exchange; a third fills a lake of its own, to compare with."""
     greeting = practice_exchange("--seed", "3", "--symbols", "BTC/USDT,ETH/USDT,SOL/USDT", "--history-bars", "2500", "--stream-bars", "5")
-    config = constructor_config(*(greeting[name] for name in ("rest", "ws", "api_key", "secret")))
-    environment = {**os.environ, "CCXT": json.dumps(config), "UNTIL": greeting["market"]["history_until"]}
+    environment = {**os.environ, "GREETING": json.dumps(greeting)}
     racing, alone = tmp_path / "racing", tmp_path / "alone"
     started = [
         subprocess.Popen([sys.executable, "-c", INGEST, str(lake)], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

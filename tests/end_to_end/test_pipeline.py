@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from datetime import timedelta
@@ -104,7 +105,7 @@ def test_paper_goes_on_where_it_stood(twice: Any) -> None:
 
     assert (PAPER_BARS, 2 * PAPER_BARS) == (len(first), len(both))
     assert repr(first) == repr(both[:PAPER_BARS])
-    assert {timedelta(hours=1)} == {later.closed_at - earlier.closed_at for earlier, later in zip(both[:-1], both[1:], strict=True)}
+    assert {timedelta(hours=1)} == {later.closed_at - earlier.closed_at for earlier, later in itertools.pairwise(both)}
     assert f"paper {PAPER_BARS} bars" in twice.first.said
     assert "a fresh account" in twice.first.said
     assert f"resumed from {first[-1].closed_at.isoformat()}" in twice.second.said
