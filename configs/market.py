@@ -29,5 +29,4 @@ class MarketSettings(Section):
     venue: VenueName = Field(VenueName.PRACTICE, description="which exchange market data comes from")
     symbols: tuple[str, ...] | None = Field(None, description="symbols to trade, as BASE/QUOTE; null takes every symbol the venue lists")
     timeframe: Timeframe | None = Field(None, description="bar length; null takes the practice exchange's own")
-    page_limit: int = Field(1000, ge=1, le=1000, description="candles per request; Binance caps at 1000")
     practice: PracticeSettings = PracticeSettings()

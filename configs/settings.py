@@ -88,11 +88,6 @@ def load(
     return _validated({**merged, "profile": profile}, origins)
 
 
-def section_hash(section: Section) -> str:
-    """SHA-256 (hex) of one section's values: the part of a cache key that says which knobs a task read."""
-    return _sha256(_plain(section))
-
-
 def known_keys() -> dict[str, Any]:
     """Every dotted key a file may hold, with its default."""
     return {path: default for path, default in _leaves(Settings(), "") if path != "profile"}

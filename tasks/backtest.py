@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from configs.operations import OperationsSettings
 from configs.vocabulary import Timeframe
-from desk.backtest.kernel import simulate
+from desk.backtest.kernel import simulate, sweep
 from desk.backtest.panel import Panel
 from desk.backtest.result import FILLS, REFUSALS, Result, first_difference
 from desk.errors import BookMismatch
@@ -22,10 +22,14 @@ from desk.market.stored_feed import StoredFeed
 from desk.modes import backtest
 from desk.session import SessionResult
 from tasks.assembly import setup_of, stitched
+from tasks.features import bars_and_features
 from tasks.ledger import trials_of
 from tasks.places import lake_of
 from tasks.policies import artefact_task
 from tasks.values import Backtested, Market, Research, Rules
+
+# Sizes and delays at which the same decisions are traded again, to see whether the result stands on a plateau.
+PLATEAU = {"size": [0.5, 0.75, 1.0], "bars_late": [0, 1, 2]}
 
 
 @artefact_task(name="backtest_stitched", ignore=("operations",))
@@ -39,8 +43,11 @@ def backtest_stitched(market: Market, research: Research, rules: Rules, operatio
     agreed = agreement(session, kernel, market.grid())
     results = {"network": kernel, **bench.baselines()}
     save(folder, results, bench.panel)
+    plateau = bench.plateau(exposures)
+    plateau.write_parquet(folder / "plateau.parquet")
     return Backtested(
         folder=folder,
+        path_ics=path_ics(research, rules, operations),
         measures={name: finite(result.measures) for name, result in results.items()},
         fills=len(session.fills),
         refusals=len(session.refusals),
@@ -84,6 +91,17 @@ class Bench:
         """The same accounting in the kernel."""
         return simulate(self.panel, exposures, self.rules.trading.costs, self.rules.risk, instruments=self.market.grid(), trading=self.rules.trading)
 
+    def plateau(self, exposures: NDArray[np.float64]) -> pl.DataFrame:
+        """The same decisions at other sizes and later by some bars: a result that stands on one point only is luck."""
+
+        def varied(_: Panel, size: float, bars_late: int) -> NDArray[np.float64]:
+            late = np.full_like(exposures, np.nan)
+            late[bars_late:] = exposures[: len(exposures) - bars_late]
+            return late * size
+
+        costs, limits = self.rules.trading.costs, self.rules.risk
+        return sweep(self.panel, varied, PLATEAU, costs, limits, instruments=self.market.grid(), trading=self.rules.trading)
+
     def baselines(self) -> Mapping[str, Result]:
         """What the network must beat: a linear model on the same features, holding everything, and doing nothing."""
         shape = self.panel.close.shape
@@ -92,6 +110,16 @@ class Bench:
         hold[first, np.arange(shape[1])] = 1.0
         linear = self.kernel(self.exposures(self.session("linear")))
         return {"linear": linear, "buy and hold": self.kernel(hold), "flat": self.kernel(np.zeros(shape))}
+
+
+def path_ics(research: Research, rules: Rules, operations: OperationsSettings) -> tuple[float, ...]:
+    """Information coefficient of the linear model along each combinatorial path; undefined ones are left out."""
+    from models.paths import path_coefficients
+    from models.windows import build
+
+    bars, rows = bars_and_features(research.validated, research.features, operations)
+    found = path_coefficients(build(rows, bars, rules.learning.horizon_bars), rules.learning)
+    return tuple(coefficient for coefficient in found if np.isfinite(coefficient))
 
 
 def agreement(session: SessionResult, kernel: Result, instruments: Mapping[str, Instrument]) -> str:

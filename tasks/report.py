@@ -96,6 +96,7 @@ def page(market: Market, research: Research, verdict: Verdict, rules: Rules, ope
             content.Viewer("Prefect", "make up", f"http://127.0.0.1:{operations.prefect_port}"),
             content.Viewer("MLflow", "make up", f"http://127.0.0.1:{operations.mlflow_port}"),
         ],
+        plateau=[content.PlateauRow(**row) for row in pl.read_parquet(verdict.tested.folder / "plateau.parquet").iter_rows(named=True)],
         assumptions=network.assumptions,
     )
 
@@ -120,6 +121,7 @@ def facts(market: Market, research: Research, verdict: Verdict, rules: Rules) ->
             "model version": verdict.promoted.model_version,
             "recipe": research.features.recipe_hash[:16],
             "kernel": verdict.tested.kernel_agrees,
+            "linear model's IC on combinatorial paths": ", ".join(f"{found:.3f}" for found in verdict.tested.path_ics) or "undefined",
             **{words: f"{verdict.promoted.figures[name]:.3g}" for name, words in BESIDE.items() if name in verdict.promoted.figures},
         },
     )

@@ -112,6 +112,7 @@ class Backtested(Value):
     fills: int
     refusals: int
     kernel_agrees: str
+    path_ics: tuple[float, ...]
     holdout_from: datetime
     trials: int
 

@@ -134,6 +134,17 @@ class Costs:
 
 
 @dataclass(frozen=True, slots=True)
+class PlateauRow:
+    """The same decisions at another size (factor) and so many bars late: final equity in quote, annual Sharpe, fills."""
+
+    size: float
+    bars_late: int
+    equity: float
+    sharpe: float
+    fills: int
+
+
+@dataclass(frozen=True, slots=True)
 class RegimeRow:
     """The strategy under review inside one regime: share of bars, mean return per bar, annual Sharpe, share of bars with a gain among those that moved."""
 
@@ -223,5 +234,6 @@ class ReportContent:
     paper: PaperSession | None
     tasks: Sequence[TaskRow]
     viewers: Sequence[Viewer]
+    plateau: Sequence[PlateauRow] = ()
     # Name and sentence of each assumption of the simulation, as in `Result.assumptions`.
     assumptions: Mapping[str, str] = field(default_factory=dict)

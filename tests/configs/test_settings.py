@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import configs.settings
-from configs.settings import PROFILES, Settings, json_schema, known_keys, load, section_hash
+from configs.settings import PROFILES, Settings, json_schema, known_keys, load
 from configs.sources import SettingsError
 from configs.vocabulary import Mode, VenueName
 
@@ -270,13 +270,6 @@ def test_the_hash_is_the_same_in_another_process() -> None:
 
     assert Settings().hash == done.stdout.strip()
     assert Settings().short_hash == Settings().hash[:16]
-
-
-def test_a_section_hash_speaks_only_of_its_section() -> None:
-    one, other = load("base", environ={}), load("base", environ={}, overrides={"risk.max_drawdown": 0.2})
-
-    assert section_hash(one.trading) == section_hash(other.trading)
-    assert section_hash(one.risk) != section_hash(other.risk)
 
 
 def test_settings_are_frozen() -> None:
