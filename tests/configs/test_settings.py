@@ -236,7 +236,6 @@ def another(path: str) -> Any:
         "market.timeframe": "4h",
         "market.practice.timeframe": "4h",
         "market.practice.start": "2024-01-01T00:00:00Z",
-        "market.page_limit": 7,
         "operations.log_level": "DEBUG",
         "operations.log_format": "json",
         "operations.var": "elsewhere",
