@@ -29,7 +29,7 @@ from tasks.policies import artefact_task
 from tasks.values import Backtested, Market, Research, Rules
 
 # Sizes and delays at which the same decisions are traded again, to see whether the result stands on a plateau.
-PLATEAU = {"size": [0.5, 0.75, 1.0], "bars_late": [0, 1, 2]}
+PLATEAU: dict[str, list[float]] = {"size": [0.5, 0.75, 1.0], "bars_late": [0, 1, 2]}
 
 
 @artefact_task(name="backtest_stitched", ignore=("operations",))
