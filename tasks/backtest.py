@@ -15,7 +15,7 @@ from configs.operations import OperationsSettings
 from configs.vocabulary import Timeframe
 from desk.backtest.kernel import simulate, sweep
 from desk.backtest.panel import Panel
-from desk.backtest.result import FILLS, REFUSALS, Result, first_difference
+from desk.backtest.result import FILLS, REFUSALS, Frames, Result, first_difference
 from desk.errors import BookMismatch
 from desk.instruments import Instrument
 from desk.market.stored_feed import StoredFeed
@@ -151,9 +151,7 @@ def in_kernel_words(session: SessionResult, instruments: Mapping[str, Instrument
         times=np.array([moment.replace(tzinfo=None) for moment, _ in session.equity], dtype="datetime64[us]"),
         symbols=tuple(sorted(instruments)),
         equity=np.array([value for _, value in session.equity]),
-        fills=pl.DataFrame(fills, schema=FILLS),
-        refusals=pl.DataFrame(refusals, schema=REFUSALS),
-        positions=np.empty((0, 0)),
+        detail=Frames(pl.DataFrame(fills, schema=FILLS), pl.DataFrame(refusals, schema=REFUSALS), np.empty((0, 0))),
         measures={},
         assumptions={},
     )

@@ -24,10 +24,24 @@ from desk.strategy import sizing
 _COMPILED = {
     instruments: ("lots_of", "ticks_of"),
     costs: ("trade_cost_fraction", "fee"),
-    sizing: ("order_lots",),
-    guards: ("check", "drawdown_breached", "daily_loss_breached"),
+    sizing: ("order_lots", "fixed_lots"),
+    guards: ("check", "drawdown_floor", "daily_floor"),
     fills: ("fill_lots", "fill_ticks", "ration"),
-    loop: ("has_bar", "mark", "remember", "wish", "judge", "settle", "buy", "execute", "exact_product", "add_to"),
+    loop: (
+        "has_bar",
+        "note_closes",
+        "price_at",
+        "tallied",
+        "remember",
+        "wish",
+        "judge",
+        "settle",
+        "buy",
+        "execute",
+        "conclude",
+        "exact_product",
+        "add_to",
+    ),
 }
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from typing import Any
 
@@ -17,13 +19,16 @@ from numpy.typing import NDArray
 
 from configs.risk import RiskSettings
 from configs.trading import CostSettings, TradingSettings
-from desk import measures
 from desk.backtest import compiled
-from desk.backtest.loop import Run
+from desk.backtest.loop import EXCESSES, Run
+from desk.backtest.loop import FILLS as FILLS_MADE
+from desk.backtest.loop import REFUSALS as REFUSALS_MADE
 from desk.backtest.panel import Panel
 from desk.backtest.result import FILLS, REFUSALS, Result
 from desk.backtest.stage import Stage
+from desk.backtest.summary import Measures
 from desk.costs import fee
+from desk.errors import ContractBroken
 from desk.instruments import Instrument
 from desk.risk.guards import GUARDS
 
@@ -47,15 +52,12 @@ def simulate(
     account = trading or TradingSettings()
     stage = Stage.of(bars, costs, limits, instruments=instruments, trading=account)
     run = _play(stage, targets)
-    fills = _fills(stage, run)
     return Result(
         times=bars.closed_at,
         symbols=bars.symbols,
         equity=run.equity,
-        fills=fills,
-        refusals=_refusals(stage, run, limits),
-        positions=_positions(stage, run),
-        measures=_measures(run.equity, fills, bars.bars_per_year),
+        detail=Laid(stage, run, limits),
+        measures=_measures(stage, run),
         assumptions=_assumptions(bars, account, costs, limits),
     )
 
@@ -82,8 +84,7 @@ def sweep(
 
     def play(values: tuple[Any, ...]) -> tuple[Any, ...]:
         run = _play(stage, targets_of(bars, **dict(zip(names, values, strict=True))))
-        returns = measures.returns_of(run.equity)
-        return *values, float(run.equity[-1]), measures.sharpe(returns, bars.bars_per_year), int(run.counts[0])
+        return *values, float(run.equity[-1]), _measures(stage, run)["sharpe"], int(run.account.counts[FILLS_MADE])
 
     with ThreadPoolExecutor(threads) as pool:
         rows = list(pool.map(play, product(*grid.values())))
@@ -94,41 +95,76 @@ def _play(stage: Stage, targets: Floats) -> Run:
     """Run the compiled loop."""
     run = stage.run(targets)
     compiled.play()(run)
+    if run.account.counts[EXCESSES]:
+        raise ContractBroken(f"expected exposures in [-1, 1], found {np.nanmax(np.abs(targets))}: correct the strategy")
     return run
 
 
-def _fills(stage: Stage, run: Run) -> pl.DataFrame:
-    bars, made = stage.bars, run.fills[: run.counts[0]]
-    asset, lots, ticks = stage.order[made["asset"]], np.abs(made["lots"]), made["ticks"].copy()
-    quantity, price = _on_grid(lots, _by_column(stage, "lot")[asset]), _on_grid(ticks, _by_column(stage, "tick")[asset])
-    return pl.DataFrame(
-        {
-            "time": _moments(bars.times, made["row"]),
-            "symbol": pl.Series(bars.symbols, dtype=pl.String).gather(asset),
-            "side": pl.Series(["sell", "buy"]).gather((made["lots"] > 0).astype(np.int64)),
-            "lots": lots,
-            "ticks": ticks,
-            "quantity": quantity,
-            "price": price,
-            "fee": fee(quantity * price, stage.rules.fee_rate),
-        },
-        schema=FILLS,
-    )
+@dataclass(frozen=True)
+class Laid:
+    """A `Detail` of a run, laid out when it is asked for: columns in the panel's order, times as the desk tells them."""
+
+    stage: Stage
+    run: Run
+    limits: RiskSettings
+
+    @cached_property
+    def fills(self) -> pl.DataFrame:
+        """Rows as in `FILLS`."""
+        stage, made = self.stage, self.run.account.fills[: self.run.account.counts[FILLS_MADE]]
+        asset, lots, ticks = stage.order[made["asset"]], np.abs(made["lots"]), made["ticks"].copy()
+        quantity, price = _on_grid(lots, _by_column(stage, stage.book["lot"])[asset]), _on_grid(ticks, _by_column(stage, stage.book["tick"])[asset])
+        return pl.DataFrame(
+            {
+                "time": _moments(stage.bars.times, made["row"]),
+                "symbol": pl.Series(stage.bars.symbols, dtype=pl.String).gather(asset),
+                "side": pl.Series(["sell", "buy"]).gather((made["lots"] > 0).astype(np.int64)),
+                "lots": lots,
+                "ticks": ticks,
+                "quantity": quantity,
+                "price": price,
+                "fee": fee(quantity * price, stage.rules.fee_rate),
+            },
+            schema=FILLS,
+        )
+
+    @cached_property
+    def refusals(self) -> pl.DataFrame:
+        """Rows as in `REFUSALS`."""
+        stage, made = self.stage, self.run.account.refusals[: self.run.account.counts[REFUSALS_MADE]]
+        guard = made["guard"].copy()
+        return pl.DataFrame(
+            {
+                "time": _moments(stage.bars.closed_at, made["row"]),
+                "symbol": pl.Series(stage.bars.symbols, dtype=pl.String).gather(stage.order[made["asset"]]),
+                "guard": pl.Series(GUARDS).gather(guard),
+                "reason": pl.Series(_reasons(self.limits)).gather(guard),
+            },
+            schema=REFUSALS,
+        )
+
+    @cached_property
+    def positions(self) -> Floats:
+        """Base units [time, asset]: the running sum of the fills."""
+        stage, made = self.stage, self.run.account.fills[: self.run.account.counts[FILLS_MADE]]
+        lots = np.zeros(stage.bars.close.shape, dtype=np.int64)
+        lots[made["row"], stage.order[made["asset"]]] = made["lots"]
+        np.cumsum(lots, axis=0, out=lots)
+        return lots * _by_column(stage, stage.book["lot"])
 
 
-def _positions(stage: Stage, run: Run) -> Floats:
-    """What was held after each close, in base units [time, asset]: the running sum of the fills."""
-    made = run.fills[: run.counts[0]]
-    lots = np.zeros(stage.bars.close.shape, dtype=np.int64)
-    lots[made["row"], stage.order[made["asset"]]] = made["lots"]
-    np.cumsum(lots, axis=0, out=lots)
-    return lots * _by_column(stage, "lot")
+def _measures(stage: Stage, run: Run) -> Measures:
+    record, book = run.account, stage.book
+    made = record.fills[: record.counts[FILLS_MADE]]
+    asset = made["asset"]
+    traded = float((np.abs(made["lots"]) * book["lot"][asset] * (made["ticks"] * book["tick"][asset])).sum())
+    return Measures(run.equity, run.sums, traded, fee(traded, stage.rules.fee_rate), len(made), stage.bars.bars_per_year)
 
 
-def _by_column(stage: Stage, field: str) -> Floats:
-    """A field of the book in the panel's column order."""
+def _by_column(stage: Stage, of_book: Floats) -> Floats:
+    """A part of the book in the panel's column order."""
     values = np.empty(len(stage.order))
-    values[stage.order] = stage.book[field]
+    values[stage.order] = of_book
     return values
 
 
@@ -139,48 +175,19 @@ def _on_grid(steps: NDArray[np.int64], step: Floats) -> Floats:
     return np.where(whole, steps / np.where(whole, per_unit, 1.0), steps * step)
 
 
-def _refusals(stage: Stage, run: Run, limits: RiskSettings) -> pl.DataFrame:
-    bars, made = stage.bars, run.refusals[: run.counts[1]]
-    reasons = [
+def _reasons(limits: RiskSettings) -> list[str]:
+    """Why each guard refuses, by its code."""
+    return [
         "",
         f"fell {limits.max_drawdown:g} from the equity peak: only reducing orders from then on",
         f"lost {limits.max_daily_loss:g} since the day's first mark: only reducing orders that day",
         f"position would exceed {limits.max_position_weight:g} of equity",
         f"sum of positions would exceed {limits.max_gross_weight:g} of equity",
     ]
-    guard = made["guard"].copy()
-    return pl.DataFrame(
-        {
-            "time": _moments(bars.closed_at, made["row"]),
-            "symbol": pl.Series(bars.symbols, dtype=pl.String).gather(stage.order[made["asset"]]),
-            "guard": pl.Series(GUARDS).gather(guard),
-            "reason": pl.Series(reasons).gather(guard),
-        },
-        schema=REFUSALS,
-    )
 
 
 def _moments(times: NDArray[np.datetime64], rows: NDArray[np.int32]) -> pl.Series:
     return pl.Series(times[rows].astype("datetime64[us]")).dt.replace_time_zone("UTC")
-
-
-def _measures(equity: Floats, fills: pl.DataFrame, bars_per_year: float) -> dict[str, float]:
-    returns = measures.returns_of(equity)
-    traded = float((fills["quantity"] * fills["price"]).sum())
-    return {
-        "total_return": float(equity[-1] / equity[0] - 1) if len(returns) else 0.0,
-        "sharpe": measures.sharpe(returns, bars_per_year),
-        "sortino": measures.sortino(returns, bars_per_year),
-        "calmar": measures.calmar(returns, bars_per_year),
-        "max_drawdown": measures.max_drawdown(equity),
-        "value_at_risk": measures.value_at_risk(returns),
-        "expected_shortfall": measures.expected_shortfall(returns),
-        "turnover": measures.turnover(traded, equity, bars_per_year),
-        "hit_rate": measures.hit_rate(returns),
-        "profit_factor": measures.profit_factor(returns),
-        "fees": float(fills["fee"].sum()),
-        "fills": float(len(fills)),
-    }
 
 
 def _assumptions(bars: Panel, trading: TradingSettings, costs: CostSettings, limits: RiskSettings) -> dict[str, str]:

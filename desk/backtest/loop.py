@@ -2,7 +2,7 @@
 
 The same events in the same order as a session with a simulated venue: settle at the open, mark at the close, size, judge. Every formula
 is the desk's own (sizing, guards, fills, costs). Cash is kept in two floats, so that a million fills leave it as exact as Decimal does
-and a floor in sizing can never fall the other way.
+and a floor in sizing can never fall the other way. What is asked of every bar stands in `play`; what happens at a fill may take its time.
 """
 
 from __future__ import annotations
@@ -15,36 +15,49 @@ from numpy.typing import NDArray
 
 from desk.costs import fee
 from desk.execution.fills import fill_lots, fill_ticks, ration
-from desk.risk.guards import check, daily_loss_breached, drawdown_breached
-from desk.strategy.sizing import order_lots
+from desk.risk.guards import check, daily_floor, drawdown_floor
+from desk.strategy.sizing import fixed_lots, order_lots
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Rows = NDArray[np.void]  # structured: one record per asset, fill or refusal
 Holding = Any  # one row of a book: a record to numba, np.void to Python
 
-_DAY_US = 86_400_000_000
 _SPLITTER = 134_217_729.0  # 2**27 + 1, halves a 53-bit significand (Dekker 1971)
 
-
-# One row per asset: its grid (lot in base, tick and smallest order in quote, value of one tick on one lot in two floats), the position and
-# the waiting order in signed lots, the last close, and scratch for a round of buys.
+# One row per asset: its grid (lot in base, tick and smallest order in quote, value of one tick on one lot in two floats), the position in
+# signed lots, the last close, the waiting order in signed lots, and scratch for a round of buys.
 BOOK = np.dtype(
     [(name, np.float64) for name in ("lot", "tick", "min_notional", "value", "value_rest", "last_close", "unit_cost")]
     + [(name, np.int64) for name in ("lots", "order", "wanted", "ticks")]
 )
-
-
 # A fill: where and when (row, asset), signed lots, price in ticks. A refusal: where and when, code of the guard.
 FILL = np.dtype([("row", np.int32), ("asset", np.int32), ("lots", np.int64), ("ticks", np.int64)])
 REFUSAL = np.dtype([("row", np.int32), ("asset", np.int32), ("guard", np.int64)])
+# What `Account.counts` counts.
+FILLS, REFUSALS, EXCESSES = range(3)
+
+
+class Market(NamedTuple):
+    """Read only: prices and volumes [time, asset], NaN where there is no bar (`dense`: nowhere), exposures `targets` [time, asset].
+
+    `new_days`: the rows at which a UTC day begins, then one that never comes.
+    """
+
+    open: Floats
+    close: Floats
+    volume: Floats
+    targets: Floats
+    new_days: Ints
+    dense: bool
 
 
 class Rules(NamedTuple):
-    """Costs and limits. `fee_rate_rest` is what the float loses of the Decimal it stands for."""
+    """Sizing, costs and limits. `fixed_units` in base units, 0 sizes by weight; `fee_rate_rest` is what the float loses of the Decimal it stands for."""
 
     share: float
     band: float
+    fixed_units: float
     half_spread_bps: float
     impact_bps: float
     participation_cap: float
@@ -56,60 +69,106 @@ class Rules(NamedTuple):
     max_daily_loss: float
 
 
-class Run(NamedTuple):
-    """Everything one run reads and writes.
+class Tally(NamedTuple):
+    """Sums over the returns between marks, for the measures: returns, their squares, the losses' squares, gains, losses, how many of each."""
 
-    Read: `open`, `close`, `volume` [time, asset], NaN where there is no bar, `closed_at` [time] in microseconds since 1970 UTC, exposures
-    `targets` [time, asset]. Carried: `book` [asset], `cash` in two floats (quote). Written: `equity` [time] in quote, and as many `fills` and
-    `refusals` as `counts` says.
-    """
+    before: float
+    total: float
+    squares: float
+    loss_squares: float
+    gains: float
+    losses: float
+    ups: int
+    downs: int
 
-    open: Floats
-    close: Floats
-    volume: Floats
-    closed_at: Ints
-    targets: Floats
+
+class Account(NamedTuple):
+    """What a fill changes: the book, the positions in base units, cash in two floats (quote), and the records, of which `counts` says how many there are."""
+
     book: Rows
+    position: Floats
     cash: Floats
-    rules: Rules
-    equity: Floats
     fills: Rows
     refusals: Rows
     counts: Ints
 
 
+class Run(NamedTuple):
+    """Everything one run reads and writes. Written besides the account: `equity` [time] in quote, and the final tally in `sums`."""
+
+    market: Market
+    account: Account
+    rules: Rules
+    equity: Floats
+    sums: Floats
+
+
 class Marks(NamedTuple):
-    """What the risk rules remember."""
+    """What the risk rules remember: the peak, the equity at which it counts as fallen, the least share of a peak that was kept; how many days
+    began, when the next one does, the equity at which this one counts as lost; two latches."""
 
     peak: float
-    day_end_us: int
-    day_first: float
+    floor: float
+    kept: float
+    days: int
+    next_day: int
+    day_floor: float
     reducing: bool
     day_reducing: bool
 
 
+class Quotes(NamedTuple):
+    """The part of a market that a settlement asks, [time, asset]."""
+
+    open: Floats
+    close: Floats
+    volume: Floats
+
+
+class Standing(NamedTuple):
+    """How the account stands when orders are judged: the two latches, and equity in quote."""
+
+    reducing: bool
+    day_reducing: bool
+    equity: float
+
+
 def play(run: Run) -> None:
     """Play the exposures (NaN: no order) through the market into the records."""
-    # Taken out of their tuples once: every access in the loop would count references.
-    close, targets, book, cash, rules = run.close, run.targets, run.book, run.cash, run.rules
-    closed_at, curve = run.closed_at, run.equity
-    marks = Marks(-np.inf, -(2**62), 0.0, False, False)
+    # Taken out of their tuples once: every access in the loop would count references. For the same reason few arrays travel to where fills happen.
+    market, account, rules, curve = run.market, run.account, run.rules, run.equity
+    close, targets, dense, new_days = market.close, market.targets, market.dense, market.new_days
+    book, position, cash, units = account.book, account.position, account.cash, rules.fixed_units
+    marks = Marks(-np.inf, -np.inf, 1.0, 0, new_days[0], 0.0, False, False)
+    tally = Tally(cash[0], 0.0, 0.0, 0.0, 0.0, 0.0, 0, 0)
     waiting = False
     for row in range(len(close)):
-        if waiting and has_bar(close, row):
-            settle(run, row)
+        traded = dense or has_bar(close, row)
+        if waiting and traded:
+            settle(Quotes(market.open, close, market.volume), account, rules, row)
             waiting = False
-        equity, traded = mark(close, row, book, cash)
+        equity = cash[0]
+        for asset in range(len(position)):
+            equity += position[asset] * (close[row, asset] if dense else price_at(close[row, asset], book[asset]))
         curve[row] = equity
+        tally = tallied(tally, equity)
         if not traded:
             continue
-        marks = remember(marks, equity, closed_at[row], rules)
-        for asset in range(len(book)):
-            order = wish(targets[row, asset], close[row, asset], book[asset], rules, equity)
+        marks = remember(marks, equity, row, new_days, rules)
+        for asset in range(len(position)):
+            exposure = targets[row, asset]
+            # Most bars ask for what is held, and are done with here.
+            if (units > 0 or exposure == 0) and exposure * units == position[asset]:
+                continue
+            order = wish(exposure, close[row, asset], book[asset], rules, equity)
             book[asset]["order"] = order
             waiting = waiting or order != 0
+            if exposure > 1 or exposure < -1:
+                account.counts[EXCESSES] += 1
         if waiting:
-            waiting = judge(run, row, marks, equity)
+            note_closes(close, row, book)
+            waiting = judge(account, rules, row, Standing(marks.reducing, marks.day_reducing, equity))
+    conclude(run.sums, tally, marks)
 
 
 def has_bar(close: Floats, row: int) -> bool:
@@ -120,105 +179,129 @@ def has_bar(close: Floats, row: int) -> bool:
     return False
 
 
-def mark(close: Floats, row: int, book: Rows, cash: Floats) -> tuple[float, bool]:
-    """Equity at this close, in quote, and whether anything traded; remembers the closes."""
-    equity, traded = cash[0], False
+def price_at(close: float, holding: Holding) -> float:
+    """The close or, without a bar, the last one before it (0 before the first); remembers it."""
+    if not math.isnan(close):
+        holding["last_close"] = close
+        return close
+    before: float = holding["last_close"]
+    return before
+
+
+def note_closes(close: Floats, row: int, book: Rows) -> None:
+    """Remember the closes of this row."""
     for asset in range(len(book)):
-        price = close[row, asset]
-        if math.isnan(price):
-            price = book[asset]["last_close"]
-        else:
-            book[asset]["last_close"] = price
-            traded = True
-        if book[asset]["lots"] != 0:
-            equity += book[asset]["lots"] * book[asset]["lot"] * price
-    return equity, traded
+        price_at(close[row, asset], book[asset])
 
 
-def remember(before: Marks, equity: float, closed_at_us: int, rules: Rules) -> Marks:
+def tallied(tally: Tally, equity: float) -> Tally:
+    """The tally after one more mark; the first is the cash itself and adds nothing. A return from 0 is undefined, and so is every sum after it."""
+    change = equity / tally.before - 1 if tally.before != 0 else math.nan
+    gain, loss = max(change, 0.0), min(change, 0.0)
+    return Tally(
+        equity,
+        tally.total + change,
+        tally.squares + change * change,
+        tally.loss_squares + loss * loss,
+        tally.gains + gain,
+        tally.losses - loss,
+        tally.ups + (change > 0),
+        tally.downs + (change < 0),
+    )
+
+
+def remember(before: Marks, equity: float, row: int, new_days: Ints, rules: Rules) -> Marks:
     """The marks after `equity` was seen. The drawdown latch never opens again, the daily one at the next UTC day."""
-    new_day = closed_at_us >= before.day_end_us
-    day_end_us = (closed_at_us // _DAY_US + 1) * _DAY_US if new_day else before.day_end_us
-    peak = max(before.peak, equity)
-    day_first = equity if new_day else before.day_first
-    reducing = before.reducing or drawdown_breached(equity, peak, rules.max_drawdown)
-    day_reducing = (before.day_reducing and not new_day) or daily_loss_breached(equity, day_first, rules.max_daily_loss)
-    return Marks(peak, day_end_us, day_first, reducing, day_reducing)
+    days, day_floor, day_reducing = before.days, before.day_floor, before.day_reducing
+    if row >= before.next_day:
+        day_floor, day_reducing = daily_floor(equity, rules.max_daily_loss), False
+        while row >= new_days[days]:
+            days += 1
+    peak, floor, reducing, kept = before.peak, before.floor, before.reducing, before.kept
+    if equity > peak:
+        peak, floor = equity, drawdown_floor(equity, rules.max_drawdown)
+    elif equity < peak * kept:
+        kept = equity / peak
+    reducing = reducing or equity <= floor
+    return Marks(peak, floor, kept, days, new_days[days], day_floor, reducing, day_reducing or equity <= day_floor)
 
 
 def wish(exposure: float, close: float, holding: Holding, rules: Rules, equity: float) -> int:
     """The order, in signed lots, that leads to an exposure. None without a bar or an opinion."""
     if math.isnan(exposure) or math.isnan(close):
         return 0
+    if rules.fixed_units > 0:
+        return fixed_lots(exposure * rules.fixed_units, holding["lots"], close, holding["lot"], holding["min_notional"])
     return order_lots(exposure * rules.share, holding["lots"], equity, close, holding["lot"], holding["min_notional"], rules.band)
 
 
-def judge(run: Run, row: int, marks: Marks, equity: float) -> bool:
+def judge(account: Account, limits: Rules, row: int, standing: Standing) -> bool:
     """Strike out what the guards refuse, sells first; whether anything is left."""
-    book, limits, gross, any_left = run.book, run.rules, 0.0, False
+    book, counts, gross, any_left, equity = account.book, account.counts, 0.0, False, standing.equity
     for asset in range(len(book)):
-        if book[asset]["lots"] != 0:
-            gross += abs(book[asset]["lots"]) * book[asset]["lot"] * book[asset]["last_close"]
+        gross += abs(account.position[asset]) * book[asset]["last_close"]
     for sign in (-1, 1):
         for asset in range(len(book)):
             delta, held = book[asset]["order"], book[asset]["lots"]
             if delta * sign <= 0:
                 continue
             close, lot = book[asset]["last_close"], book[asset]["lot"]
-            code = check(delta, held, close, lot, equity, gross, marks.reducing, marks.day_reducing, limits.max_position_weight, limits.max_gross_weight)
+            code = check(delta, held, close, lot, equity, gross, standing.reducing, standing.day_reducing, limits.max_position_weight, limits.max_gross_weight)
             if code == 0:
                 gross += (abs(held + delta) - abs(held)) * lot * close
                 any_left = True
             else:
                 book[asset]["order"] = 0
-                refusal = run.refusals[run.counts[1]]
+                refusal = account.refusals[counts[REFUSALS]]
                 refusal["row"], refusal["asset"], refusal["guard"] = row, asset, code
-                run.counts[1] += 1
+                counts[REFUSALS] += 1
     return any_left
 
 
-def settle(run: Run, row: int) -> None:
+def settle(quotes: Quotes, account: Account, rules: Rules, row: int) -> None:
     """Execute what waits at this row's opens: sells, then the buys that the cash carries. What does not fill dies."""
-    book, rules, close, volume, total = run.book, run.rules, run.close, run.volume, 0.0
+    book, total = account.book, 0.0
     for asset in range(len(book)):
-        order, lot, tick = book[asset]["order"], book[asset]["lot"], book[asset]["tick"]
-        book[asset]["wanted"], book[asset]["unit_cost"] = 0, 0.0
-        if order == 0 or math.isnan(close[row, asset]):
+        order, lot, volume = book[asset]["order"], book[asset]["lot"], quotes.volume[row, asset]
+        book[asset]["order"], book[asset]["wanted"], book[asset]["unit_cost"] = 0, 0, 0.0
+        if order == 0 or math.isnan(quotes.close[row, asset]):
             continue
-        lots = fill_lots(abs(order), volume[row, asset], lot, rules.participation_cap)
+        lots = fill_lots(abs(order), volume, lot, rules.participation_cap)
         if lots == 0:
             continue
-        sign, participation = (1 if order > 0 else -1), lots * lot / volume[row, asset]
-        ticks = fill_ticks(run.open[row, asset], tick, sign, rules.half_spread_bps, rules.impact_bps, participation)
+        sign, participation = (1 if order > 0 else -1), lots * lot / volume
+        ticks = fill_ticks(quotes.open[row, asset], book[asset]["tick"], sign, rules.half_spread_bps, rules.impact_bps, participation)
         if sign < 0:
-            execute(run, row, asset, -lots, ticks)
+            execute(account, rules, row, asset, (-lots, ticks))
         else:
-            unit_cost = ticks * tick * lot * (1.0 + rules.fee_rate)
+            unit_cost = ticks * book[asset]["tick"] * lot * (1.0 + rules.fee_rate)
             book[asset]["wanted"], book[asset]["ticks"], book[asset]["unit_cost"] = lots, ticks, unit_cost
             total += lots * unit_cost
     if total > 0:
-        buy(run, row, total)
+        buy(account, rules, row, total)
 
 
-def buy(run: Run, row: int, total: float) -> None:
+def buy(account: Account, rules: Rules, row: int, total: float) -> None:
     """Execute the buys of this row, which together would cost `total` (quote)."""
-    book = run.book
+    book = account.book
     # Where the cash carries all, everyone gets all: no need to ask.
-    if not total <= run.cash[0]:
-        granted = ration(book["wanted"], book["unit_cost"], run.cash[0])
+    if not total <= account.cash[0]:
+        granted = ration(book["wanted"], book["unit_cost"], account.cash[0])
         for asset in range(len(book)):
             book[asset]["wanted"] = granted[asset]
     for asset in range(len(book)):
         if book[asset]["wanted"] > 0:
-            execute(run, row, asset, book[asset]["wanted"], book[asset]["ticks"])
+            execute(account, rules, row, asset, (book[asset]["wanted"], book[asset]["ticks"]))
 
 
-def execute(run: Run, row: int, asset: int, lots: int, ticks: int) -> None:
-    """Book one fill of `lots` (signed) and write it down."""
-    holding, rules, fill = run.book[asset], run.rules, run.fills[run.counts[0]]
+def execute(account: Account, rules: Rules, row: int, asset: int, deal: tuple[int, int]) -> None:
+    """Book one fill, `deal` = (signed lots, price in ticks), and write it down."""
+    lots, ticks = deal
+    holding, fill, cash = account.book[asset], account.fills[account.counts[FILLS]], account.cash
     fill["row"], fill["asset"], fill["lots"], fill["ticks"] = row, asset, lots, ticks
-    run.counts[0] += 1
+    account.counts[FILLS] += 1
     holding["lots"] += lots
+    account.position[asset] = holding["lots"] * holding["lot"]
     steps, steps_rest = exact_product(float(abs(lots)), float(ticks))
     notional, notional_rest = exact_product(steps, holding["value"])
     notional_rest += steps_rest * holding["value"] + steps * holding["value_rest"]
@@ -226,8 +309,14 @@ def execute(run: Run, row: int, asset: int, lots: int, ticks: int) -> None:
     # What the float product above lost of the Decimal fee.
     charge_rest = exact_product(notional, rules.fee_rate)[1] + notional_rest * rules.fee_rate + notional * rules.fee_rate_rest
     sign = 1.0 if lots > 0 else -1.0
-    add_to(run.cash, -sign * notional, -sign * notional_rest)
-    add_to(run.cash, -charge, -charge_rest)
+    add_to(cash, -sign * notional, -sign * notional_rest)
+    add_to(cash, -charge, -charge_rest)
+
+
+def conclude(sums: Floats, tally: Tally, marks: Marks) -> None:
+    """Write the final tally and the largest drawdown down, in the order of `desk.backtest.summary`."""
+    sums[0], sums[1], sums[2], sums[3] = tally.total, tally.squares, tally.loss_squares, tally.gains
+    sums[4], sums[5], sums[6], sums[7] = tally.losses, float(tally.ups), float(tally.downs), 1 - marks.kept
 
 
 def exact_product(left: float, right: float) -> tuple[float, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import polars as pl
@@ -15,7 +16,7 @@ _PRICES = ("open", "high", "low", "close", "volume")
 Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Panel:
     """Bars of one timeframe. `times` are open times (datetime64[us], UTC, ascending); the arrays are [time, asset], NaN where there is no bar.
 
@@ -60,7 +61,18 @@ class Panel:
             arrays[name][row, column] = bars[name].to_numpy()
         return cls(times.dt.cast_time_unit("us").dt.replace_time_zone(None).to_numpy(), tuple(symbols.to_list()), **arrays, timeframe=Timeframe(timeframes[0]))
 
-    @property
+    @cached_property
+    def dense(self) -> bool:
+        """Whether every symbol has a bar in every row."""
+        return not np.isnan(self.close).any()
+
+    @cached_property
+    def new_days(self) -> NDArray[np.int64]:
+        """The rows whose close is the first of its UTC day, then a row that never comes."""
+        days = self.closed_at.astype("datetime64[D]").astype(np.int64)
+        return np.append(np.flatnonzero(np.diff(days, prepend=days[0] - 1)), np.iinfo(np.int64).max)
+
+    @cached_property
     def bar_length(self) -> np.timedelta64:
         """Length of one bar."""
         if self.timeframe is not None:
@@ -70,7 +82,7 @@ class Panel:
         smallest: np.timedelta64 = np.diff(self.times.astype("datetime64[us]")).min()
         return smallest
 
-    @property
+    @cached_property
     def closed_at(self) -> NDArray[np.datetime64]:
         """When each row may be known: datetime64[us], UTC [time]."""
         closed_at: NDArray[np.datetime64] = np.add(self.times.astype("datetime64[us]"), self.bar_length)

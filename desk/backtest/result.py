@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import polars as pl
@@ -32,6 +34,31 @@ REFUSALS = pl.Schema({"time": _UTC, "symbol": pl.String(), "guard": pl.String(),
 _EQUITY_TOLERANCE = 1e-12
 
 
+class Detail(Protocol):
+    """The parts of a result that take long to lay out: the kernel does it when they are asked for."""
+
+    @property
+    def fills(self) -> pl.DataFrame:
+        """Rows as in `FILLS`."""
+
+    @property
+    def refusals(self) -> pl.DataFrame:
+        """Rows as in `REFUSALS`."""
+
+    @property
+    def positions(self) -> NDArray[np.float64]:
+        """Base units [time, asset]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frames:
+    """A `Detail` that is laid out already."""
+
+    fills: pl.DataFrame
+    refusals: pl.DataFrame
+    positions: NDArray[np.float64]
+
+
 @dataclass(frozen=True, slots=True)
 class Result:
     """`times` are closes (datetime64[us], UTC [time]); equity in quote [time]; positions in base units [time, asset], both after that close.
@@ -43,11 +70,24 @@ class Result:
     times: NDArray[np.datetime64]
     symbols: tuple[str, ...]
     equity: NDArray[np.float64]
-    fills: pl.DataFrame
-    refusals: pl.DataFrame
-    positions: NDArray[np.float64]
-    measures: dict[str, float]
+    detail: Detail
+    measures: Mapping[str, float]
     assumptions: dict[str, str]
+
+    @property
+    def fills(self) -> pl.DataFrame:
+        """Every execution."""
+        return self.detail.fills
+
+    @property
+    def refusals(self) -> pl.DataFrame:
+        """Every order that a guard stopped."""
+        return self.detail.refusals
+
+    @property
+    def positions(self) -> NDArray[np.float64]:
+        """What was held after each close [time, asset]."""
+        return self.detail.positions
 
     def save(self, folder: Path) -> None:
         """Write the bundle: parquet for arrays and frames, JSON for words and measures (nan as null)."""
@@ -74,9 +114,7 @@ class Result:
             times=equity["time"].dt.replace_time_zone(None).to_numpy(),
             symbols=tuple(positions.columns),
             equity=equity["equity"].to_numpy(),
-            fills=fills,
-            refusals=refusals,
-            positions=positions.to_numpy(),
+            detail=Frames(fills, refusals, positions.to_numpy()),
             measures={name: math.nan if value is None else value for name, value in words["measures"].items()},
             assumptions=words["assumptions"],
         )

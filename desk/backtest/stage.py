@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from configs.risk import RiskSettings
 from configs.trading import CostSettings, TradingSettings
-from desk.backtest.loop import BOOK, FILL, REFUSAL, Rows, Rules, Run
+from desk.backtest.loop import BOOK, FILL, REFUSAL, Account, Market, Rows, Rules, Run
 from desk.backtest.panel import Floats, Panel
 from desk.errors import ContractBroken
 from desk.instruments import Instrument
@@ -36,30 +36,22 @@ class Stage:
         # Sequence matters when cash is short, and the sequence is the symbols', whatever the panel's is.
         order = np.argsort(np.array(bars.symbols))
         cash = np.array([float(trading.initial_cash), _rest(trading.initial_cash)])
-        return cls(bars, order, _book(bars, instruments)[order], cash, _rules(trading, costs, limits, len(order)))
+        return cls(bars, order, _book([bars.symbols[column] for column in order], instruments), cash, _rules(trading, costs, limits, len(order)))
 
     def run(self, targets: Floats) -> Run:
         """A fresh run of exposures [time, asset], columns as in the panel."""
-        shape = self.bars.close.shape
+        bars, shape, most = self.bars, self.bars.close.shape, self.bars.close.size
         if targets.shape != shape:
             raise ContractBroken(f"expected exposures of shape {shape}, found {targets.shape}: one row per time, one column per symbol")
-        if (np.abs(targets) > 1).any():
-            raise ContractBroken(f"expected exposures in [-1, 1], found {np.nanmax(np.abs(targets))}: correct the strategy")
-        bars, most = self.bars, self.bars.close.size
+        open_, close, volume, exposures = (_arranged(column, self.order) for column in (bars.open, bars.close, bars.volume, targets))
+        # Room for the most that can happen, one each per asset and row. Untouched room takes no memory.
+        fills, refusals = np.empty(most, dtype=FILL), np.empty(most, dtype=REFUSAL)
         return Run(
-            open=_arranged(bars.open, self.order),
-            close=_arranged(bars.close, self.order),
-            volume=_arranged(bars.volume, self.order),
-            closed_at=bars.closed_at.astype(np.int64),
-            targets=_arranged(targets, self.order),
-            book=self.book.copy(),
-            cash=self.cash.copy(),
+            market=Market(open_, close, volume, exposures, bars.new_days, bars.dense),
+            account=Account(self.book.copy(), np.zeros(shape[1]), self.cash.copy(), fills, refusals, np.zeros(3, np.int64)),
             rules=self.rules,
             equity=np.empty(shape[0]),
-            # Room for the most that can happen, one each per asset and row. Untouched room takes no memory.
-            fills=np.empty(most, dtype=FILL),
-            refusals=np.empty(most, dtype=REFUSAL),
-            counts=np.zeros(2, np.int64),
+            sums=np.zeros(8),
         )
 
 
@@ -69,15 +61,15 @@ def _arranged(array: Floats, order: NDArray[np.int64]) -> Floats:
     return np.ascontiguousarray(arranged, dtype=np.float64)
 
 
-def _book(bars: Panel, instruments: Mapping[str, Instrument] | None) -> Rows:
-    """An empty book on the instruments' grids, in the panel's column order."""
+def _book(symbols: Sequence[str], instruments: Mapping[str, Instrument] | None) -> Rows:
+    """An empty book on the instruments' grids, one place per symbol."""
     if instruments is None:
-        instruments = {symbol: Instrument(symbol, "", "", _FINE, _FINE, Decimal(0)) for symbol in bars.symbols}
-    missing = [symbol for symbol in bars.symbols if symbol not in instruments]
+        instruments = {symbol: Instrument(symbol, "", "", _FINE, _FINE, Decimal(0)) for symbol in symbols}
+    missing = sorted(set(symbols) - set(instruments))
     if missing:
         raise ContractBroken(f"expected an instrument for every symbol of the bars, found none for {', '.join(missing)}: add them or drop the bars")
-    book = np.zeros(len(bars.symbols), dtype=BOOK)
-    for holding, symbol in zip(book, bars.symbols, strict=True):
+    book = np.zeros(len(symbols), dtype=BOOK)
+    for holding, symbol in zip(book, symbols, strict=True):
         grid = instruments[symbol]
         value = grid.lot * grid.tick
         holding["lot"], holding["tick"], holding["min_notional"] = float(grid.lot), float(grid.tick), float(grid.min_notional)
@@ -85,14 +77,11 @@ def _book(bars: Panel, instruments: Mapping[str, Instrument] | None) -> Rows:
     return book
 
 
-def _cash(trading: TradingSettings) -> Floats:
-    return np.array([float(trading.initial_cash), _rest(trading.initial_cash)])
-
-
 def _rules(trading: TradingSettings, costs: CostSettings, limits: RiskSettings, n_assets: int) -> Rules:
     return Rules(
         share=trading.gross_weight / n_assets,
         band=trading.rebalance_band,
+        fixed_units=trading.fixed_units,
         half_spread_bps=costs.half_spread_bps,
         impact_bps=costs.impact_bps,
         participation_cap=costs.participation_cap,

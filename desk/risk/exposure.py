@@ -9,7 +9,7 @@ from configs.risk import RiskSettings
 from desk.books.journal import RiskMarks
 from desk.events import Approved, Order, Refused
 from desk.instruments import Instrument
-from desk.risk.guards import GUARDS, check, daily_loss_breached, drawdown_breached
+from desk.risk.guards import GUARDS, check, daily_floor, drawdown_floor
 
 
 def marked(before: RiskMarks | None, equity: float, at: datetime, limits: RiskSettings) -> RiskMarks:
@@ -24,8 +24,8 @@ def marked(before: RiskMarks | None, equity: float, at: datetime, limits: RiskSe
         peak=peak,
         day=day,
         day_first=day_first,
-        reducing=reducing or drawdown_breached(equity, peak, limits.max_drawdown),
-        day_reducing=day_reducing or daily_loss_breached(equity, day_first, limits.max_daily_loss),
+        reducing=reducing or equity <= drawdown_floor(peak, limits.max_drawdown),
+        day_reducing=day_reducing or equity <= daily_floor(day_first, limits.max_daily_loss),
     )
 
 

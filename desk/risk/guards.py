@@ -45,11 +45,11 @@ def check(
     return _APPROVED
 
 
-def drawdown_breached(equity: float, peak: float, max_drawdown: float) -> bool:
-    """Whether `equity` has fallen by the fraction `max_drawdown` or more from `peak` (both in quote)."""
-    return equity <= peak * (1 - max_drawdown)
+def drawdown_floor(peak: float, max_drawdown: float) -> float:
+    """Equity at or below which the account has fallen by the fraction `max_drawdown` or more from `peak` (both in quote)."""
+    return peak * (1 - max_drawdown)
 
 
-def daily_loss_breached(equity: float, day_first: float, max_daily_loss: float) -> bool:
-    """Whether `equity` has lost the fraction `max_daily_loss` or more since the UTC day's first mark (both in quote)."""
-    return equity <= day_first * (1 - max_daily_loss)
+def daily_floor(day_first: float, max_daily_loss: float) -> float:
+    """Equity at or below which the account has lost the fraction `max_daily_loss` or more since the UTC day's first mark (both in quote)."""
+    return day_first * (1 - max_daily_loss)

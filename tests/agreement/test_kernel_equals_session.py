@@ -21,7 +21,7 @@ from configs.risk import RiskSettings
 from configs.trading import CostSettings, TradingSettings
 from desk.backtest.kernel import simulate
 from desk.backtest.panel import Panel
-from desk.backtest.result import Result, first_difference
+from desk.backtest.result import Frames, Result, first_difference
 from desk.errors import BookMismatch
 from desk.instruments import Instrument
 from desk.market.stored_feed import StoredFeed
@@ -158,7 +158,7 @@ def test_a_kernel_that_accounts_otherwise_stops_the_backtest() -> None:
     session, _ = by_session(case)
     played = by_kernel(case)
     richer = replace(played, equity=played.equity * (1 + 1e-9))
-    smaller = replace(played, fills=played.fills.with_columns(pl.col("lots") - 1))
+    smaller = replace(played, detail=Frames(played.fills.with_columns(pl.col("lots") - 1), played.refusals, played.positions))
 
     assert agreement(session, played, case.instruments).startswith(f"{len(session.fills)} fills equal")
     for other, said in ((richer, "equity differs"), (smaller, "fill 0 differs")):

@@ -31,10 +31,10 @@ def test_python_and_the_compiler_read_the_same_words(market: Callable[[int, int,
     run = Stage.of(bars, costs, limits, instruments=None, trading=account).run(wishes)
     loop.play(run)
 
-    assert [len(machine.fills), len(machine.refusals)] == run.counts.tolist()
+    assert [len(machine.fills), len(machine.refusals), 0] == run.account.counts.tolist()
     assert machine.equity.tolist() == run.equity.tolist()
-    assert machine.fills["ticks"].to_list() == run.fills["ticks"][: len(machine.fills)].tolist()
-    assert (machine.positions[-1] / 1e-8).round().tolist() == run.book["lots"].tolist()
+    assert machine.fills["ticks"].to_list() == run.account.fills["ticks"][: len(machine.fills)].tolist()
+    assert (machine.positions[-1] / 1e-8).round().tolist() == run.account.book["lots"].tolist()
 
 
 @given(left=st.floats(1e-8, 1e12), right=st.floats(1e-8, 1e12))

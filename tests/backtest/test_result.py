@@ -12,7 +12,7 @@ from configs.risk import RiskSettings
 from configs.trading import CostSettings
 from desk.backtest.kernel import simulate
 from desk.backtest.panel import Panel
-from desk.backtest.result import Result, first_difference
+from desk.backtest.result import Frames, Result, first_difference
 from desk.errors import BadFile
 
 
@@ -22,6 +22,11 @@ def result(market: Callable[[int, int, int], Panel]) -> Result:
     bars = market(5, 60, 2)
     wishes = np.repeat(np.random.default_rng(5).uniform(0, 1, (12, 2)), 5, axis=0)
     return simulate(bars, wishes, CostSettings(), RiskSettings(max_position_weight=0.3))
+
+
+def changed(result: Result, **frames: pl.DataFrame) -> Result:
+    """The same result with another frame in it."""
+    return replace(result, detail=replace(Frames(result.fills, result.refusals, result.positions), **frames))
 
 
 def test_what_was_saved_is_what_is_loaded(result: Result, tmp_path: Path) -> None:
@@ -36,7 +41,7 @@ def test_what_was_saved_is_what_is_loaded(result: Result, tmp_path: Path) -> Non
     for name in ("times", "equity", "positions"):
         np.testing.assert_array_equal(getattr(result, name), getattr(loaded, name))
     assert (result.symbols, result.assumptions) == (loaded.symbols, loaded.assumptions)
-    np.testing.assert_equal(result.measures, loaded.measures)
+    np.testing.assert_equal(dict(result.measures), loaded.measures)
 
 
 def test_an_undefined_measure_survives_the_file(result: Result, tmp_path: Path) -> None:
@@ -55,19 +60,19 @@ def test_a_result_does_not_differ_from_itself(result: Result) -> None:
 
 
 def test_the_first_difference_names_the_fill(result: Result) -> None:
-    changed = result.fills.with_columns(ticks=pl.when(pl.int_range(pl.len()) == 2).then(pl.col("ticks") + 1).otherwise(pl.col("ticks")))
+    other = result.fills.with_columns(ticks=pl.when(pl.int_range(pl.len()) == 2).then(pl.col("ticks") + 1).otherwise(pl.col("ticks")))
 
-    assert str(first_difference(result, replace(result, fills=changed))).startswith("fill 2 differs: ")
+    assert str(first_difference(result, changed(result, fills=other))).startswith("fill 2 differs: ")
 
 
 def test_a_missing_fill_is_a_difference(result: Result) -> None:
-    found = first_difference(result, replace(result, fills=result.fills[:-1]))
+    found = first_difference(result, changed(result, fills=result.fills[:-1]))
 
     assert str(found).startswith(f"{len(result.fills)} fills against {len(result.fills) - 1}")
 
 
 def test_a_missing_refusal_is_a_difference(result: Result) -> None:
-    assert "refusals against 0" in str(first_difference(result, replace(result, refusals=result.refusals[:0])))
+    assert "refusals against 0" in str(first_difference(result, changed(result, refusals=result.refusals[:0])))
 
 
 @pytest.mark.parametrize(("apart", "same"), [(5e-13, True), (5e-12, False)])

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from desk.risk.guards import GUARDS, check, daily_loss_breached, drawdown_breached
+from desk.risk.guards import GUARDS, check, daily_floor, drawdown_floor
 
 
 def verdict(delta: int, held: int = 0, *, gross: float = 0.0, reducing: bool = False, day_reducing: bool = False) -> str:
@@ -47,8 +47,8 @@ def test_what_brings_a_position_closer_to_flat_always_passes(held: int, delta: i
 
 @pytest.mark.parametrize(("equity", "breached"), [(81.0, False), (80.0, True), (79.0, True)])
 def test_a_limit_is_breached_when_it_is_reached(equity: float, breached: bool) -> None:
-    assert breached is drawdown_breached(equity, 100.0, 0.2)
-    assert breached is daily_loss_breached(equity, 100.0, 0.2)
+    assert breached is (equity <= drawdown_floor(100.0, 0.2))
+    assert breached is (equity <= daily_floor(100.0, 0.2))
 
 
 def test_without_equity_no_position_grows() -> None:
