@@ -26,7 +26,7 @@ _COMPILED = {
     costs: ("trade_cost_fraction", "fee"),
     sizing: ("order_lots", "fixed_lots"),
     guards: ("check", "drawdown_floor", "daily_floor"),
-    fills: ("fill_lots", "fill_ticks", "ration"),
+    fills: ("fill_lots", "fill_ticks", "ration_into"),
     loop: (
         "has_bar",
         "note_closes",
@@ -53,9 +53,10 @@ def play() -> Callable[[loop.Run], None]:
 
     for module, names in _COMPILED.items():
         for name in names:
-            register_jitable(error_model="numpy")(getattr(module, name))
+            register_jitable(error_model="numpy", _nrt=False)(getattr(module, name))
     with _cached_in(_cache_folder()) as kept:
-        compiled: Any = numba.njit(loop.play, cache=kept, nogil=True, error_model="numpy")
+        # Nothing in the loop makes an array, so nothing has to count who uses one: a third of the time, otherwise.
+        compiled: Any = numba.njit(loop.play, cache=kept, nogil=True, error_model="numpy", _nrt=False)
     return cast("Callable[[loop.Run], None]", compiled)
 
 

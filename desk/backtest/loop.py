@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from desk.costs import fee
-from desk.execution.fills import fill_lots, fill_ticks, ration
+from desk.execution.fills import fill_lots, fill_ticks, ration_into
 from desk.risk.guards import check, daily_floor, drawdown_floor
 from desk.strategy.sizing import fixed_lots, order_lots
 
@@ -29,7 +29,7 @@ _SPLITTER = 134_217_729.0  # 2**27 + 1, halves a 53-bit significand (Dekker 1971
 # signed lots, the last close, the waiting order in signed lots, and scratch for a round of buys.
 BOOK = np.dtype(
     [(name, np.float64) for name in ("lot", "tick", "min_notional", "value", "value_rest", "last_close", "unit_cost")]
-    + [(name, np.int64) for name in ("lots", "order", "wanted", "ticks")]
+    + [(name, np.int64) for name in ("lots", "order", "wanted", "granted", "ticks")]
 )
 # A fill: where and when (row, asset), signed lots, price in ticks. A refusal: where and when, code of the guard.
 FILL = np.dtype([("row", np.int32), ("asset", np.int32), ("lots", np.int64), ("ticks", np.int64)])
@@ -285,13 +285,13 @@ def buy(account: Account, rules: Rules, row: int, total: float) -> None:
     """Execute the buys of this row, which together would cost `total` (quote)."""
     book = account.book
     # Where the cash carries all, everyone gets all: no need to ask.
-    if not total <= account.cash[0]:
-        granted = ration(book["wanted"], book["unit_cost"], account.cash[0])
-        for asset in range(len(book)):
-            book[asset]["wanted"] = granted[asset]
+    enough = total <= account.cash[0]
+    if not enough:
+        ration_into(book["granted"], book["wanted"], book["unit_cost"], account.cash[0])
     for asset in range(len(book)):
-        if book[asset]["wanted"] > 0:
-            execute(account, rules, row, asset, (book[asset]["wanted"], book[asset]["ticks"]))
+        lots = book[asset]["wanted"] if enough else book[asset]["granted"]
+        if lots > 0:
+            execute(account, rules, row, asset, (lots, book[asset]["ticks"]))
 
 
 def execute(account: Account, rules: Rules, row: int, asset: int, deal: tuple[int, int]) -> None:

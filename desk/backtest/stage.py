@@ -33,6 +33,9 @@ class Stage:
     @classmethod
     def of(cls, bars: Panel, costs: CostSettings, limits: RiskSettings, *, instruments: Mapping[str, Instrument] | None, trading: TradingSettings) -> Stage:
         """Lay out an empty book with the initial cash."""
+        if trading.protective_stop:
+            found = f"found {trading.protective_stop}: the kernel executes no stops; backtest without, or by the session alone (desk.modes.backtest)"
+            raise ContractBroken(f"expected trading.protective_stop 0 in the kernel, {found}")
         # Sequence matters when cash is short, and the sequence is the symbols', whatever the panel's is.
         order = np.argsort(np.array(bars.symbols))
         cash = np.array([float(trading.initial_cash), _rest(trading.initial_cash)])

@@ -24,18 +24,18 @@ def fill_ticks(open_price: float, tick: float, sign: int, half_spread_bps: float
     return ticks_of(raw, tick, sign)
 
 
-def ration(wanted_lots: NDArray[np.int64], unit_costs: NDArray[np.float64], cash: float) -> NDArray[np.int64]:
-    """Lots granted to each buy, in symbol order, when together they may cost at most `cash` (quote).
+def ration_into(granted: NDArray[np.int64], wanted_lots: NDArray[np.int64], unit_costs: NDArray[np.float64], cash: float) -> None:
+    """Write into `granted` the lots of each buy, in symbol order, when together they may cost at most `cash` (quote).
 
     `unit_costs`: quote per lot, fee included. Enough cash grants all. Otherwise each is cut in the same proportion to whole lots, and one
     pass in order tops each up by what the rest of the cash allows. No cash, or NaN: nothing.
     """
-    granted = wanted_lots.copy()
     total = 0.0
     for i in range(len(wanted_lots)):
+        granted[i] = wanted_lots[i]
         total += wanted_lots[i] * unit_costs[i]
     if total <= cash:
-        return granted
+        return
     budget = cash if cash > 0 else 0.0
     left = budget
     for i in range(len(wanted_lots)):
@@ -47,4 +47,10 @@ def ration(wanted_lots: NDArray[np.int64], unit_costs: NDArray[np.float64], cash
             extra = min(missing, math.floor(left / unit_costs[i]))
             granted[i] += extra
             left -= extra * unit_costs[i]
+
+
+def ration(wanted_lots: NDArray[np.int64], unit_costs: NDArray[np.float64], cash: float) -> NDArray[np.int64]:
+    """What `ration_into` grants, as a new array."""
+    granted = np.empty_like(wanted_lots)
+    ration_into(granted, wanted_lots, unit_costs, cash)
     return granted
