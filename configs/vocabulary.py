@@ -29,6 +29,44 @@ class Side(StrEnum):
         return 1 if self is Side.BUY else -1
 
 
+class OrderKind(StrEnum):
+    """What an order asks of a venue. Stops and take-profits sleep until the market reaches their stop price."""
+
+    MARKET = "market"
+    LIMIT = "limit"
+    POST_ONLY = "post_only"
+    STOP = "stop"
+    STOP_LIMIT = "stop_limit"
+    TAKE_PROFIT = "take_profit"
+
+
+class OrderLife(StrEnum):
+    """How long an order may live: until the next bar, until cancelled, now or never, all or nothing."""
+
+    BAR = "bar"
+    GTC = "gtc"
+    IOC = "ioc"
+    FOK = "fok"
+
+
+class Route(StrEnum):
+    """How an order reaches a market: whole, in equal slices, in slices as the market trades, with its volume, or a little at a time at the touch."""
+
+    MARKET = "market"
+    TWAP = "twap"
+    VWAP = "vwap"
+    POV = "pov"
+    ICEBERG = "iceberg"
+    AUTO = "auto"
+
+
+class Submission(StrEnum):
+    """The wire that orders leave by."""
+
+    REST = "rest"
+    STREAM = "stream"
+
+
 class VenueName(StrEnum):
     """Where market data comes from and orders go to."""
 
