@@ -158,7 +158,8 @@ def _measures(stage: Stage, run: Run) -> Measures:
     made = record.fills[: record.counts[FILLS_MADE]]
     asset = made["asset"]
     traded = float((np.abs(made["lots"]) * book["lot"][asset] * (made["ticks"] * book["tick"][asset])).sum())
-    return Measures(run.equity, run.sums, traded, fee(traded, stage.rules.fee_rate), len(made), stage.bars.bars_per_year)
+    charged = fee(traded, stage.rules.fee_rate)
+    return Measures(run.equity, run.sums, traded=traded, fees=charged, fills=len(made), bars_per_year=stage.bars.bars_per_year)
 
 
 def _by_column(stage: Stage, of_book: Floats) -> Floats:

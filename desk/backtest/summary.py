@@ -24,7 +24,7 @@ _LATER = {"value_at_risk": measures.value_at_risk, "expected_shortfall": measure
 class Measures(Mapping[str, float]):
     """Measures by name. `sums` as `desk.backtest.loop.conclude` leaves them; `traded` and `fees` in quote."""
 
-    def __init__(self, equity: Floats, sums: Floats, traded: float, fees: float, fills: int, bars_per_year: float) -> None:
+    def __init__(self, equity: Floats, sums: Floats, *, traded: float, fees: float, fills: int, bars_per_year: float) -> None:
         self._equity = equity
         self._now = _measures(equity, sums, bars_per_year) | {
             "turnover": measures.turnover(traded, equity, bars_per_year),

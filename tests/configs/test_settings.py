@@ -234,6 +234,8 @@ def another(path: str) -> Any:
         "market.venue": "binance",
         "market.symbols": ["ADA/USDT"],
         "market.timeframe": "4h",
+        "trading.execution.submission": "stream",
+        "trading.execution.route": "twap",
         "market.practice.timeframe": "4h",
         "market.practice.start": "2024-01-01T00:00:00Z",
         "operations.log_level": "DEBUG",
