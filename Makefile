@@ -4,11 +4,12 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+PEERS  := benchmarks/peers/.venv
 # two workers: each may start servers of its own
 JOBS   ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help env run up down doctor test check format lint types imports bench watch schema clean-var
+.PHONY: help env run up down doctor test check format lint types imports bench bench-peers prove prove-full watch schema clean-var
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -19,6 +20,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"expected Python 3.11 or newer, found {sys.version.split()[0]}; say make env PYTHON=python3.11")'
 	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'
+	$(BIN)/tradewind warmup
 	@touch $@
 
 run: env ## the whole pipeline on this machine [CANDLES='path/*.parquet']
@@ -58,6 +60,19 @@ imports: env
 
 bench: env ## every benchmark, one JSON line each
 	@failed=0; for file in benchmarks/[!_]*.py; do $(BIN)/python $$file || failed=1; done; exit $$failed
+
+bench-peers: $(PEERS)/.installed ## the other backtesters, in an environment of their own; make bench measures against them
+
+$(PEERS)/.installed: benchmarks/peers/requirements.txt
+	@test -x $(PEERS)/bin/pip || $(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install -q -r $<
+	@touch $@
+
+prove: env ## every proof at its declared size, one JSON line each
+	$(BIN)/tradewind prove
+
+prove-full: env ## every proof at full size; stop it and say it again, it goes on where it was
+	$(BIN)/tradewind prove --full
 
 watch: env ## run the tests again at every change, those that failed first
 	$(BIN)/watchfiles --filter python '$(BIN)/python -m pytest -x -q --ff -m "not slow and not services"' flows tasks models desk data_contracts configs tests

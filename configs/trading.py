@@ -10,6 +10,13 @@ from configs.section import Section
 from configs.vocabulary import Route, Submission
 
 
+class FeeTier(Section):
+    """One line of a venue's fee schedule."""
+
+    volume: float = Field(gt=0, description="notional traded in the 30 days before from which the tier holds, in the quote currency")
+    taker: float = Field(ge=0, lt=0.1, description="fee of an order that crossed, fraction of notional")
+
+
 class CostSettings(Section):
     """What a trade costs. The cost the optimiser fears is the cost the simulator charges."""
 
@@ -17,6 +24,8 @@ class CostSettings(Section):
     half_spread_bps: float = Field(1.0, ge=0, description="half of the quoted spread, basis points of price")
     impact_bps: float = Field(10.0, ge=0, description="square-root impact at 100 % participation in a bar's volume, basis points")
     participation_cap: float = Field(0.1, gt=0, le=1, description="largest share of a bar's volume our fills may take, fraction")
+    fee_tiers: tuple[FeeTier, ...] = Field((), description="the venue's tiers above fee_rate, by ascending volume; reported beside what was charged")
+    borrow_rate: float = Field(0.0, ge=0, lt=10, description="interest on what a short position borrowed, fraction a year; reported beside what was charged")
 
 
 class PolicySettings(Section):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from configs.vocabulary import Side, Timeframe
+from configs.vocabulary import OrderKind, OrderLife, Side, Timeframe
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,9 @@ class Target:
 class Order:
     """An order intent. `order_id` is a pure function of (decision, leg, attempt) and at most 36 characters.
 
-    Market orders live for one bar: what is not filled is cancelled and decided afresh.
+    An order that says no more is a market order that lives for one bar: what is not filled is cancelled and decided afresh. `price` belongs
+    to limits, `stop_price` to orders that sleep until the market reaches it, both in quote. `reduce_only` never grows or turns a position:
+    the venue cuts it to what is held.
     """
 
     order_id: str
@@ -74,6 +76,11 @@ class Order:
     quantity: Decimal
     decided_at: datetime
     reference_price: Decimal
+    kind: OrderKind = OrderKind.MARKET
+    life: OrderLife = OrderLife.BAR
+    price: Decimal | None = None
+    stop_price: Decimal | None = None
+    reduce_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ Returns are fractions per period, equity is in quote, both [time]. Undefined is 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,6 +97,70 @@ def profit_factor(returns: Floats) -> float:
     """Sum of gains over sum of losses. nan without a loss."""
     losses = -float(np.sum(np.minimum(returns, 0.0)))
     return float(np.sum(np.maximum(returns, 0.0))) / losses if losses > 0 else math.nan
+
+
+@dataclass(slots=True)
+class OnlineSharpe:
+    """Sharpe ratio that takes one return at a time (Moody and Saffell 1998): exponential with `decay` in (0, 1), or over all returns alike without.
+
+    `mean` and `variance` (ddof 0) are per period. Over all returns, `annual` is `sharpe` of them.
+    """
+
+    decay: float | None = None
+    count: int = 0
+    mean: float = 0.0
+    variance: float = 0.0
+
+    def update(self, value: float) -> float:
+        """Take the next return; answer the differential Sharpe ratio: what it adds to the ratio so far per unit of decay. nan while that is undefined."""
+        apart = value - self.mean
+        square = self.variance + self.mean**2
+        added = (square * apart - self.mean * (value**2 - square) / 2) / self.variance**1.5 if self.variance > 0 else math.nan
+        self.count += 1
+        weight = _weight(self.decay, self.count)
+        self.mean += weight * apart
+        # The variance itself, not the mean of squares less a square: nothing cancels.
+        self.variance = (1 - weight) * (self.variance + weight * apart**2)
+        return added
+
+    def annual(self, periods_per_year: float) -> float:
+        """The ratio so far, a year; over all returns with ddof 1. nan for fewer than two or when they never vary."""
+        if self.count < 2 or not self.variance > 0:
+            return math.nan
+        unbiased = self.count / (self.count - 1) if self.decay is None else 1.0
+        return self.mean / math.sqrt(self.variance * unbiased) * math.sqrt(periods_per_year)
+
+
+@dataclass(slots=True)
+class OnlineSortino:
+    """Sortino ratio that takes one return at a time (Moody and Saffell 2001): exponential with `decay` in (0, 1), or over all returns alike without.
+
+    `downside` is the mean square of the losses. Over all returns, `annual` is `sortino` of them.
+    """
+
+    decay: float | None = None
+    count: int = 0
+    mean: float = 0.0
+    downside: float = 0.0
+
+    def update(self, value: float) -> float:
+        """Take the next return; answer the differential downside deviation ratio: what it adds to the ratio so far per unit of decay. nan while undefined."""
+        loss = min(value, 0.0) ** 2
+        added = (value - self.mean / 2) / self.downside**0.5 - self.mean * loss / (2 * self.downside**1.5) if self.downside > 0 else math.nan
+        self.count += 1
+        weight = _weight(self.decay, self.count)
+        self.mean += weight * (value - self.mean)
+        self.downside += weight * (loss - self.downside)
+        return added
+
+    def annual(self, periods_per_year: float) -> float:
+        """The ratio so far, a year. nan for fewer than two or without a loss."""
+        return self.mean / math.sqrt(self.downside) * math.sqrt(periods_per_year) if self.count > 1 and self.downside > 0 else math.nan
+
+
+def _weight(decay: float | None, count: int) -> float:
+    """Of the newest of `count` returns. The first is all there is, whatever the decay."""
+    return 1 / count if decay is None or count == 1 else decay
 
 
 def _spread(values: Floats) -> float:

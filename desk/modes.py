@@ -8,17 +8,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
+from typing import Any
 
 from configs.risk import RiskSettings
 from configs.trading import TradingSettings
-from desk.books.journal import Journal, Recovered, Step
+from configs.vocabulary import Mode
+from desk.books.journal import Journal, Recovered, Step, stopped_out
 from desk.books.portfolio import Portfolio
 from desk.books.reconcile import ReconciledBook, reconcile
 from desk.chain import MEMORY, Chain
 from desk.clock import WallClock
 from desk.errors import PreflightFailed
+from desk.events import Approved
 from desk.execution.exchange_venue import ExchangeVenue
 from desk.execution.manager import OrderManager
 from desk.execution.readiness import PreflightPassed, TradingScope
@@ -28,6 +31,7 @@ from desk.features.incremental import Stream
 from desk.features.recipe import Recipe
 from desk.instruments import Instrument
 from desk.market.feed import Feed
+from desk.market.recording import recorded
 from desk.market.stored_feed import StoredFeed
 from desk.market.streamed_feed import StreamedFeed
 from desk.security.arming import ArmedLease
@@ -82,7 +86,8 @@ def live(feed: StreamedFeed, setup: Setup, venue: ExchangeVenue, clearance: Clea
     if set(clearance.preflight.symbols) != set(setup.instruments):
         raise PreflightFailed(f"expected a preflight of {sorted(setup.instruments)}, found one of {clearance.preflight.symbols}: run it again")
     clearance.lease.check(WallClock().now())
-    return _run(feed, setup, venue, (Journal(chain, setup.settings_hash), clearance.book.recovered), on_step)
+    with recorded(feed, chain.path, described(setup, Mode.LIVE), clearance.book.recovered.at, fresh=clearance.book.recovered.last is None) as told:
+        return run_session(told, setup, venue, (Journal(chain, setup.settings_hash), clearance.book.recovered), on_step)
 
 
 def open_book(setup: Setup, venue: ExchangeVenue, chain: Chain, opened_at: datetime) -> ReconciledBook:
@@ -92,13 +97,21 @@ def open_book(setup: Setup, venue: ExchangeVenue, chain: Chain, opened_at: datet
     if recovered is None:
         portfolio = Portfolio.of_balances(setup.instruments, setup.trading.quote, venue.account().balances)
         recovered = journal.record_opening(opened_at, portfolio)
-    if recovered.pending:
-        missing = OrderManager(venue, journal).missing(recovered.pending)
+    stops, cancels = (recovered.last.stops, recovered.last.cancels) if recovered.last else ((), ())
+    if recovered.pending or stops or cancels:
+        manager = OrderManager(venue, journal)
+        manager.cancel(cancels, recovered.at)
+        expected = {each.order.order_id: each for each in (*recovered.pending, *map(Approved, stops))}
+        missing = manager.missing(tuple(expected.values()))
         fills = [fill for fill in venue.executions() if recovered.portfolio.apply(fill)]
         journal.record_settled(recovered.at, fills)
-        recovered = replace(recovered, pending=missing)
-    account = venue.account()
-    return reconcile(recovered, account.balances, account.open_orders)
+        # What was sized for a position that its stop has closed must not be sent any more.
+        stopped = {fill.symbol for fill in fills if fill.order_id in {order.order_id for order in (*stops, *cancels)}}
+        manager.drop([each for each in missing if each.order.symbol in stopped], recovered.at, "its stop was executed first")
+        pending = tuple(each for each in missing if each.order.symbol not in stopped)
+        recovered = replace(recovered, last=stopped_out(recovered.last, fills), pending=pending)
+    account, resting = venue.account(), {order.order_id for order in stops}
+    return reconcile(recovered, account.balances, [order_id for order_id in account.open_orders if order_id not in resting])
 
 
 def _simulate(feed: StoredFeed | StreamedFeed, setup: Setup, chain: Chain, on_step: OnStep | None) -> SessionResult:
@@ -107,10 +120,28 @@ def _simulate(feed: StoredFeed | StreamedFeed, setup: Setup, chain: Chain, on_st
     if recovered is None:
         recovered = journal.record_opening(feed.opened_at, Portfolio(setup.instruments, setup.trading.initial_cash))
     venue = SimulatedVenue(setup.instruments, setup.trading.costs, recovered.portfolio.balances())
-    return _run(feed, setup, venue, (journal, recovered), on_step)
+    mode = Mode.PAPER if isinstance(feed, StreamedFeed) else Mode.BACKTEST
+    with recorded(feed, chain.path, described(setup, mode), recovered.at, fresh=recovered.last is None) as told:
+        return run_session(told, setup, venue, (journal, recovered), on_step)
 
 
-def _run(feed: Feed, setup: Setup, venue: Venue, state: tuple[Journal, Recovered], on_step: OnStep | None) -> SessionResult:
+def described(setup: Setup, mode: Mode) -> dict[str, Any]:
+    """What a session is made of, in JSON's values, so that it can be made again: the policy by its import path, the model by its name in the journal."""
+    return {
+        "mode": mode.value,
+        "session": setup.session_id,
+        "settings": setup.settings_hash,
+        "instruments": {symbol: {name: str(value) for name, value in asdict(each).items()} for symbol, each in setup.instruments.items()},
+        "policy": f"{type(setup.policy).__module__}:{type(setup.policy).__qualname__}",
+        "trading": setup.trading.model_dump(mode="json"),
+        "risk": setup.risk.model_dump(mode="json"),
+        "recipe": setup.recipe.name if setup.recipe else None,
+        "features": setup.recipe.hash if setup.recipe else None,
+    }
+
+
+def run_session(feed: Feed, setup: Setup, venue: Venue, state: tuple[Journal, Recovered], on_step: OnStep | None) -> SessionResult:
+    """A session out of its parts, from where the journal stands to the end of the feed."""
     journal, recovered = state
     streams = {symbol: Stream(setup.recipe) for symbol in setup.instruments} if setup.recipe else {}
     parts = Parts(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -19,20 +19,23 @@ from numpy.typing import NDArray
 
 from configs.risk import RiskSettings
 from configs.trading import TradingSettings
-from desk.books.journal import Journal, Recovered, Step
+from configs.vocabulary import OrderKind
+from desk import log
+from desk.books.journal import Journal, Recovered, RiskMarks, Step
 from desk.chain import canonical
 from desk.clock import EventClock
 from desk.errors import ContractBroken
 from desk.events import Approved, Bar, BarsClosed, Fill, Forecast, Order, Refused, Target
 from desk.execution.manager import OrderManager
-from desk.execution.order import order_of
-from desk.execution.venue import Venue
+from desk.execution.order import flattening, order_of
+from desk.execution.protection import Protection
+from desk.execution.venue import TOO_SMALL, Answer, Outcome, Venue
 from desk.instruments import Instrument
 from desk.market.feed import Feed
 from desk.risk.exposure import RiskDesk, marked
 from desk.strategy.forecast import Forecaster
 from desk.strategy.policy import Policy, View
-from desk.strategy.sizing import order_lots
+from desk.strategy.sizing import fixed_lots, order_lots
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NO_FEATURES = np.zeros(0, dtype=np.float32)
@@ -102,6 +105,7 @@ class Session:
         self._last_close: dict[str, float] = {}
         self._exposures = dict.fromkeys(sorted(parts.instruments), 0.0) | (last.exposures if last else {})
         self._marks = last.marks if last else None
+        self._protection = Protection.recovered(parts.session_id, parts.instruments, parts.trading.protective_stop, last)
 
     def run(self, feed: Feed, on_step: Callable[[Step], None] | None = None) -> SessionResult:
         """Recover, warm up, then trade every event until the feed's window ends."""
@@ -121,17 +125,25 @@ class Session:
             self._observe(event)
         if book.last is not None:
             self._last_close.update(book.last.closes)
-        self._manager.recover(book.pending, book.at)
+        if book.last is not None:
+            self._manager.cancel(book.last.cancels, book.at)
+        pending = {approved.order.order_id: approved for approved in (*book.pending, *map(Approved, self._protection.resting.values()))}
+        answers = self._manager.recover(tuple(pending.values()), book.at)
+        self._flatten({answer.order_id: answer for answer in answers}, tuple(self._protection.resting.values()))
 
     def _step(self, event: BarsClosed) -> Step:
         """One close, from the news to the orders."""
         self._clock.advance(event.closed_at)
         fills = tuple(fill for fill in self._parts.venue.fills(event) if self._portfolio.apply(fill))
+        # Who was stopped out holds nothing; the rule must want the position afresh.
+        self._exposures |= dict.fromkeys(self._protection.hear(fills), 0.0)
         self._observe(event)
         equity = self._portfolio.equity(self._last_close)
         marks = self._marks = marked(self._marks, equity, event.closed_at, self._parts.risk)
         targets = self._decide(event)
         approved, refused = self._risk.judge(self._size(targets, equity), self._portfolio.lots, self._last_close, equity, marks)
+        stops, kept, cancels, unprotected = self._protect(event.closed_at, approved, (equity, marks))
+        approved, refused = approved + stops, refused + unprotected
         forecaster = self._parts.forecaster
         bars_digest = hashlib.sha256(b"".join(map(_bar_bytes, event.bars))).hexdigest()
         step = Step(
@@ -147,10 +159,50 @@ class Session:
             exposures=dict(self._exposures),
             closes=dict(self._last_close),
             model=forecaster.name_at(event.closed_at) if forecaster else "",
+            stops=kept,
+            cancels=cancels,
         )
         self._parts.journal.record_step(step)
-        self._manager.send(approved, self._clock.now())
+        self._carry_out(step)
         return step
+
+    def _protect(
+        self, closed_at: datetime, approved: tuple[Approved, ...], state: tuple[float, RiskMarks]
+    ) -> tuple[tuple[Approved, ...], tuple[Order, ...], tuple[Order, ...], tuple[Refused, ...]]:
+        """Stops to place, stops that rest afterwards, stops to cancel, and positions that no stop can protect."""
+        wanted = self._protection.wanted(closed_at, self._portfolio, self._last_close, approved)
+        lots = dict(self._portfolio.lots)
+        for order in (each.order for each in approved):
+            lots[order.symbol] += order.side.sign * int(order.quantity / self._parts.instruments[order.symbol].lot)
+        stops, refused = self._risk.judge(wanted.placed, lots, self._last_close, *state)
+        # A stop whose successor is refused stays: it protects better than none.
+        denied = {each.order.symbol for each in refused}
+        cancels = tuple(order for order in wanted.cancels if order.symbol not in denied)
+        return stops, self._protection.settle(cancels, [each.order for each in stops]), cancels, refused + wanted.unprotected
+
+    def _carry_out(self, step: Step) -> None:
+        """Cancel and send what the journal holds. On spot a resting stop locks what a sale needs: it goes first."""
+        now = self._clock.now()
+        raced = self._protection.raced(self._manager.cancel(step.cancels, now))
+        late = [each for each in step.approved if each.order.symbol in raced and each.order.kind is not OrderKind.STOP]
+        self._manager.drop(late, now, "its stop was executed first")
+        answers = self._manager.send([each for each in step.approved if each not in late], now)
+        self._flatten({answer.order_id: answer for answer in answers}, step.stops)
+
+    def _flatten(self, answers: Mapping[str, Answer], stops: Sequence[Order]) -> None:
+        """Close what a stop was to protect and does not: the exchange refused it, or nobody saw it rest. Dust stays, recorded."""
+        for stop in stops:
+            answer = answers.get(stop.order_id)
+            if answer is None or answer.outcome is not Outcome.REJECTED:
+                continue
+            self._protection.resting.pop(stop.symbol, None)
+            if answer.detail.startswith(TOO_SMALL):
+                continue
+            log.event("protection.lost", level="ERROR", symbol=stop.symbol, stop=str(stop.stop_price), why=answer.detail)
+            self._exposures[stop.symbol] = 0.0
+            order = Approved(flattening(self._parts.session_id, stop, self._clock.now()))
+            self._parts.journal.record_intents(self._clock.now(), (order,))
+            self._manager.send((order,), self._clock.now())
 
     def _observe(self, event: BarsClosed) -> None:
         for bar in event.bars:
@@ -199,7 +251,10 @@ class Session:
             symbol, close = target.symbol, self._last_close[target.symbol]
             lot, min_notional = self._grid[symbol]
             weight = target.exposure * self._share
-            lots = order_lots(weight, self._portfolio.lots[symbol], equity, close, lot, min_notional, parts.trading.rebalance_band)
+            if parts.trading.fixed_units:
+                lots = fixed_lots(target.exposure * parts.trading.fixed_units, self._portfolio.lots[symbol], close, lot, min_notional)
+            else:
+                lots = order_lots(weight, self._portfolio.lots[symbol], equity, close, lot, min_notional, parts.trading.rebalance_band)
             if lots:
                 orders.append((order_of(parts.session_id, parts.instruments[symbol], target.closed_at, lots, close), lots))
         return sorted(orders, key=lambda item: item[1] > 0)

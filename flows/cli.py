@@ -72,6 +72,14 @@ def doctor() -> None:
     raise SystemExit(diagnose())
 
 
+@app.command()
+def warmup() -> None:
+    """Compile the backtest's kernel, so that the first backtest does not have to; make env does it."""
+    from tasks.warmup import compile_kernel
+
+    compile_kernel()
+
+
 @app.command("practice-exchange", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def practice_exchange(
     context: typer.Context,
@@ -94,6 +102,58 @@ def validate_data(files: list[str], as_json: Annotated[bool, typer.Option("--jso
     for verdict in verdicts:
         print(json.dumps(verdict) if as_json else f"{'ok ' if verdict['ok'] else 'BAD'} {verdict['file']}: {verdict['message']}")
     raise SystemExit(0 if all(verdict["ok"] for verdict in verdicts) else 2)
+
+
+@app.command()
+def prove(
+    *,
+    only: Annotated[list[str] | None, typer.Option(help="a proof's name; repeatable")] = None,
+    seed: Annotated[int, typer.Option(help="where its randomness starts")] = 1,
+    runs: Annotated[int | None, typer.Option(help="its size; none: the declared one")] = None,
+    parameters: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE: a constant of the generator; repeatable")] = None,
+    full: Annotated[bool, typer.Option("--full", help="full sizes; what is proven on this commit is skipped")] = False,
+    names: Annotated[bool, typer.Option("--list", help="only say what can be proven")] = False,
+) -> None:
+    """Prove what the system claims; one JSON line for each proof."""
+    from flows.prove import Series, claims, commit_of_tree, unknown
+    from flows.prove import prove as run_proofs
+
+    if names:
+        for name, claim in claims().items():
+            print(f"{name:20} {claim}")
+        return
+    series = Series(tuple(only or ()), seed, runs, full, tuple(parameters or ()))
+    if wrong := unknown(series):
+        raise typer.BadParameter(wrong)
+    unmet = 0
+    for verdict in run_proofs(series, _settings("demo").operations.var, commit_of_tree()):
+        print(json.dumps(verdict), flush=True)
+        unmet += not verdict["met"]
+    raise SystemExit(1 if unmet else 0)
+
+
+@app.command()
+def replay(run: str, mode: Annotated[str, typer.Option(help="backtest, paper or live")] = "backtest", profile: Profile = "demo") -> None:
+    """Trade a recorded run again and compare every decision. RUN is a session, or its journal's path."""
+    from configs.vocabulary import Mode
+    from tasks.replay import replay_run
+
+    if mode not in list(Mode):
+        raise typer.BadParameter(f"expected {', '.join(Mode)}, found {mode}")
+    told = replay_run(run, Mode(mode), _settings(profile).operations)
+    print(f"{told.steps} steps and {told.orders} orders decided alike" + (f"; first divergence at {told.divergence}" if told.divergence else f" as {mode}"))
+    raise SystemExit(1 if told.divergence else 0)
+
+
+@app.command()
+def diff(first: str, second: str, profile: Profile = "demo") -> None:
+    """Where two runs part, and what their orders cost apart (live first). Each is a session, a journal's path, or a backtest's folder of results."""
+    from tasks.replay import difference
+
+    same, lines = difference(first, second, _settings(profile).operations)
+    for line in lines:
+        print(line)
+    raise SystemExit(0 if same else 1)
 
 
 @config.command("validate")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -65,3 +65,14 @@ def read_card(folder: Path) -> dict[str, Any]:
         if found != digest:
             raise BadFile(f"{path} must have the sha256 {digest} that {CARD} names; found {found}; train the model again or restore the file")
     return card
+
+
+def folders(root: Path, identities: Collection[str]) -> dict[str, Path]:
+    """Where under `root` the models of these identities are, each whole and unaltered; those that are nowhere are absent."""
+    found: dict[str, Path] = {}
+    for card in sorted(root.rglob(CARD)):
+        # The cheap look first: checking a folder reads all of it.
+        identity = json.loads(card.read_bytes()).get("identity")
+        if identity in identities and identity not in found and holds(card.parent, identity):
+            found[identity] = card.parent
+    return found

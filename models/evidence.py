@@ -5,14 +5,16 @@ from __future__ import annotations
 import functools
 import json
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import kurtosis, skew
 
 from data_contracts.checks import checks_shape
-from desk.backtest.statistics import block_t_test, deflated_sharpe_ratio
+from desk.backtest.statistics import block_t_test, deflated_sharpe_ratio, effective_number_of_trials
 from desk.measures import max_drawdown, sharpe
 
 
@@ -21,7 +23,8 @@ class Evidence:
     """Net returns per bar of one strategy, fractions: `returns` over the stitched walk-forward test spans, `holdout_returns` over the holdout.
 
     `n_trials` counts every trial ever evaluated on the way here, `trial_sharpe_variance` is the variance of their Sharpe ratios per bar.
-    `holdout_looks` says how many other models were tested on an overlapping holdout before.
+    `effective_trials` is how many independent ones they amount to (nan: not known); `holdout_looks` says how many other models were tested on an
+    overlapping holdout before.
     """
 
     returns: NDArray[np.float64]
@@ -29,6 +32,7 @@ class Evidence:
     n_trials: int = 1
     trial_sharpe_variance: float = 0.0
     holdout_looks: int = 0
+    effective_trials: float = math.nan
 
     @functools.cached_property
     def sharpe(self) -> float:
@@ -43,10 +47,14 @@ class Evidence:
     @functools.cached_property
     def deflated_sharpe(self) -> float:
         """Probability that the walk-forward Sharpe ratio beats the best that luck finds in n_trials (Bailey and Lopez de Prado 2014); nan without trades."""
+        return self.deflated_by(self.n_trials)
+
+    def deflated_by(self, n_trials: float) -> float:
+        """The same for another number of trials, such as the effective one."""
         if self.sharpe == 0 or not math.isfinite(self.sharpe):
             return math.nan
         shape = float(skew(self.returns)), float(kurtosis(self.returns, fisher=False))
-        return float(deflated_sharpe_ratio(self.sharpe, len(self.returns), *shape, n_trials=self.n_trials, trial_sharpe_variance=self.trial_sharpe_variance))
+        return float(deflated_sharpe_ratio(self.sharpe, len(self.returns), *shape, n_trials=n_trials, trial_sharpe_variance=self.trial_sharpe_variance))
 
     @functools.cached_property
     def worst_drawdown(self) -> float:
@@ -68,6 +76,7 @@ class Evidence:
                 "n_trials": self.n_trials,
                 "trial_sharpe_variance": self.trial_sharpe_variance,
                 "holdout_looks": self.holdout_looks,
+                "effective_trials": self.effective_trials,
             }
         )
 
@@ -84,6 +93,22 @@ def sharpe_per_bar(returns: NDArray[np.float64]) -> float:
     if len(returns) and not np.any(returns):
         return 0.0
     return float(sharpe(returns, 1.0))
+
+
+def effective_trials(trials: Sequence[Mapping[str, Any]]) -> float:
+    """Independent trials that the ledger's `trials` amount to: within a study by how alike they earned, over studies added up.
+
+    A trial without a record of what it earned counts as one of its own.
+    """
+    studies: dict[str, list[list[float]]] = {}
+    alone = 0
+    for trial in trials:
+        earned = trial.get("earned")
+        if earned and np.any(earned):
+            studies.setdefault(trial["study"], []).append(earned)
+        else:
+            alone += 1
+    return alone + sum(effective_number_of_trials(np.array(columns).T) for columns in studies.values())
 
 
 def null_sharpe_variance(n_bars: int) -> float:

@@ -152,6 +152,11 @@ def _with_one(features: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.concatenate((features.astype(np.float64), np.ones((len(features), 1))), axis=1)
 
 
+def loaded(folder: Path) -> Forecaster:
+    """The model of a folder, whatever its kind."""
+    return LinearForecaster.load(folder) if read_card(folder)["kind"] == "linear" else OnnxForecaster(folder)
+
+
 class Stitched:
     """A chain of models, each answering for its own span only: bar closes from `from` on and before `to`, aware UTC. Outside every span: no opinion."""
 

@@ -19,14 +19,25 @@ def information_coefficient(mean: NDArray[np.float32], labels: NDArray[np.float3
 
 
 @checks_shape(mean="time asset", sd="time asset", closes="time asset", rows="row")
-def forecast_sharpe(mean: NDArray[np.float32], sd: NDArray[np.float32], closes: NDArray[np.float64], rows: NDArray[np.int64]) -> float:
-    """Sharpe ratio per bar, before costs, of holding mean / sd of every asset for one bar of the grid; nan when nothing moves.
+def forecast_earnings(mean: NDArray[np.float32], sd: NDArray[np.float32], closes: NDArray[np.float64], rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    """What holding mean / sd of every asset for one bar of the grid earns, before costs, [row]; the figure compares trials, it promises no profit.
 
-    A position whose next close is missing earns nothing: the figure compares trials, it promises no profit.
+    A position whose next close is missing earns nothing.
     """
     positions = np.nan_to_num(mean / sd)
     moves = np.zeros(closes.shape)
     moves[:-1] = np.nan_to_num(np.log(closes[1:]) - np.log(closes[:-1]))
-    earned = (positions * moves)[rows].mean(axis=1)
+    return (positions * moves)[rows].mean(axis=1)
+
+
+@checks_shape(earned="row")
+def forecast_sharpe(earned: NDArray[np.float64]) -> float:
+    """Sharpe ratio per bar of `forecast_earnings`; nan when nothing moves."""
     spread = float(np.std(earned, ddof=1)) if len(earned) > 1 else 0.0
     return float(np.mean(earned)) / spread if spread > 0 else float("nan")
+
+
+@checks_shape(earned="row")
+def outline(earned: NDArray[np.float64], spans: int) -> list[float]:
+    """Sums of `forecast_earnings` over so many even spans, to six digits: enough to see which trials resemble each other, little enough to keep."""
+    return [float(f"{part.sum():.6g}") for part in np.array_split(earned, spans)]

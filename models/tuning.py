@@ -26,12 +26,14 @@ from optuna.trial import FrozenTrial, TrialState
 from configs.learning import LearningSettings, NetworkSettings, TrainingSettings
 from desk.errors import ContractBroken, NotFinite
 from models.fitted import Fitted, predict
-from models.scores import forecast_sharpe, information_coefficient
+from models.scores import forecast_earnings, forecast_sharpe, information_coefficient, outline
 from models.training import fit
 from models.windows import Table
 
 Ledger = Callable[[dict[str, Any]], None]
 
+# what a trial earned is kept by so many spans of its validation rows: deflation asks which trials resemble each other
+SPANS = 64
 # looks at a trial before its end; a trial worse than the median of the others at a look is stopped
 LOOKS = 2
 TRIALS_BEFORE_PRUNING = 3
@@ -74,7 +76,7 @@ def tune(
 ) -> Tuned:
     """Run the study until `settings.tuning.trials` trials are complete or pruned, continuing whatever `storage_path` already holds.
 
-    `ledger` hears of every trial at least once, as {"study", "number", "state", "params", "score", "sharpe"}; (study, number) names it for good.
+    `ledger` hears of every trial at least once, as {"study", "number", "state", "params", "score", "sharpe", "earned"}; (study, number) names it for good.
     The study's full name ends in a digest of data and settings: other data or bounds make another study, and its trials count anew.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -196,7 +198,9 @@ def _score(trial: optuna.Trial, table: Table, inner: NDArray[np.int64], validati
     def look(step: int, fitted: Fitted) -> None:
         forecast = predict(fitted, tail.table)
         score = information_coefficient(forecast[0], tail.table.labels, tail.rows)
-        trial.set_user_attr("sharpe", forecast_sharpe(*forecast, tail.table.closes, tail.rows))
+        earned = forecast_earnings(*forecast, tail.table.closes, tail.rows)
+        trial.set_user_attr("sharpe", forecast_sharpe(earned))
+        trial.set_user_attr("earned", outline(earned, SPANS))
         trial.set_user_attr("score", score)
         trial.report(score, step)
         if step < tuning.steps and trial.should_prune():
@@ -250,6 +254,7 @@ def _record(study: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:
         "state": trial.state.name.lower(),
         "params": dict(trial.params),
         **{figure: _known(trial.user_attrs.get(figure)) for figure in ("score", "sharpe")},
+        "earned": trial.user_attrs.get("earned"),
     }
 
 

@@ -45,9 +45,11 @@ def backtest_stitched(market: Market, research: Research, rules: Rules, operatio
     save(folder, results, bench.panel)
     plateau = bench.plateau(exposures)
     plateau.write_parquet(folder / "plateau.parquet")
+    ics, interval = along_paths(research, rules, operations)
     return Backtested(
         folder=folder,
-        path_ics=path_ics(research, rules, operations),
+        path_ics=ics,
+        path_interval=interval,
         measures={name: finite(result.measures) for name, result in results.items()},
         fills=len(session.fills),
         refusals=len(session.refusals),
@@ -112,14 +114,15 @@ class Bench:
         return {"linear": linear, "buy and hold": self.kernel(hold), "flat": self.kernel(np.zeros(shape))}
 
 
-def path_ics(research: Research, rules: Rules, operations: OperationsSettings) -> tuple[float, ...]:
-    """Information coefficient of the linear model along each combinatorial path; undefined ones are left out."""
+def along_paths(research: Research, rules: Rules, operations: OperationsSettings) -> tuple[tuple[float, ...], tuple[float, float] | None]:
+    """Information coefficients of the linear model along each combinatorial path, and the interval of their mean; undefined ones are left out."""
     from models.paths import path_coefficients
     from models.windows import build
 
     bars, rows = bars_and_features(research.validated, research.features, operations)
     found = path_coefficients(build(rows, bars, rules.learning.horizon_bars), rules.learning)
-    return tuple(coefficient for coefficient in found if np.isfinite(coefficient))
+    known = tuple(coefficient for coefficient in found.coefficients if np.isfinite(coefficient))
+    return known, found.interval if np.isfinite(found.interval).all() else None
 
 
 def agreement(session: SessionResult, kernel: Result, instruments: Mapping[str, Instrument]) -> str:

@@ -14,7 +14,8 @@ from desk.clock import WallClock
 from desk.errors import GateClosed
 from desk.execution.exchange_venue import ExchangeVenue
 from desk.execution.readiness import preflight, trading_scope
-from desk.market.exchange_source import open_exchange
+from desk.execution.streamed_orders import order_wire
+from desk.market.exchange_source import open_exchange, open_streams
 from desk.modes import Clearance, Setup, live, open_book
 from desk.security.arming import ArmedLease
 from tasks.assembly import setup_of, stitched
@@ -40,12 +41,17 @@ def live_window(market: Market, setup: Setup, rules: Rules, operations: Operatio
     """Arm, prove that account, key and book are as they must be, then trade. After the armed minutes every order is refused."""
     refuse_unarmed(armed_minutes)
     path = operations.var / "journal" / f"{setup.session_id}.sqlite"
-    exchange, feed = open_exchange(connection(running_exchange(operations))), streamed(market, rules, operations)
-    clock = WallClock()
-    with Chain(path, sync=True) as chain, ArmedLease(operations.var / "run" / "armed", clock.now() + timedelta(minutes=armed_minutes)) as lease:
+    config, feed = connection(running_exchange(operations)), streamed(market, rules, operations)
+    exchange, clock, orders = open_exchange(config), WallClock(), rules.trading.execution
+    with (
+        Chain(path, sync=True) as chain,
+        ArmedLease(operations.var / "run" / "armed", clock.now() + timedelta(minutes=armed_minutes)) as lease,
+        order_wire(exchange, lambda: open_streams(config), orders.submission) as (wire, wait),
+    ):
         passed, scope = preflight(exchange, setup.instruments), trading_scope(exchange)
         before = Journal(chain, setup.settings_hash).recover(setup.instruments)
-        venue = ExchangeVenue(exchange, setup.instruments, clock=clock, lease=lease, bar=Timeframe(market.timeframe).delta)
+        bar = Timeframe(market.timeframe).delta
+        venue = ExchangeVenue(wire, setup.instruments, clock=clock, lease=lease, bar=bar, rules=orders, wait=wait)
         book = open_book(setup, venue, chain, feed.opened_at)
         result = live(feed, setup, venue, Clearance(passed, book, lease, scope), chain)
     return summary(setup.session_id, path, result, None if before is None else before.last)

@@ -81,7 +81,7 @@ def rival(reigning: Registered | None, identity: str) -> Registered | None:
 
 def evidence_of(tested: Backtested, research: Research, operations: OperationsSettings) -> tuple[Evidence, dict[str, Evidence]]:
     """Evidence for the network, with every trial of this market counted and its look at the holdout recorded, and for the baselines."""
-    from models.evidence import Evidence, null_sharpe_variance
+    from models.evidence import Evidence, effective_trials, null_sharpe_variance
 
     table = research.validated.clean.table
     curves = pl.read_parquet(tested.folder / "curves.parquet")
@@ -90,7 +90,13 @@ def evidence_of(tested: Backtested, research: Research, operations: OperationsSe
     span = (tested.holdout_from.isoformat(), research.validated.clean.span[1].isoformat())
     looks = spend_holdout(operations, table, research.folds[-1].identity, span)
     parts = {name: (returns_of(curves, name)[~held], returns_of(curves, name)[held]) for name in tested.measures}
-    network = Evidence(*parts["network"], n_trials=len(trials), trial_sharpe_variance=null_sharpe_variance(int((~held).sum())), holdout_looks=looks)
+    network = Evidence(
+        *parts["network"],
+        n_trials=len(trials),
+        trial_sharpe_variance=null_sharpe_variance(int((~held).sum())),
+        holdout_looks=looks,
+        effective_trials=effective_trials(trials),
+    )
     return network, {name: Evidence(*parts[name]) for name in ("linear", "buy and hold")}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections import Counter
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,6 +18,9 @@ from prefect.context import FlowRunContext
 from configs.operations import OperationsSettings
 from configs.vocabulary import Timeframe
 from desk import measures
+from desk.backtest.calibration import calibrate
+from desk.backtest.charges import charges
+from desk.backtest.panel import Panel
 from desk.backtest.result import Result
 from desk.books.journal import Journal
 from desk.chain import Chain
@@ -38,6 +42,15 @@ BESIDE = {
     "probability_of_backtest_overfitting": "probability of backtest overfitting",
     "reality_check_p": "reality check, p",
     "superior_predictive_ability_p": "superior predictive ability, p",
+    "superior_predictive_ability_lower_p": "superior predictive ability, lower p",
+    "superior_predictive_ability_upper_p": "superior predictive ability, upper p",
+    "discovery_p": "p that the network is luck, adjusted for the strategies compared",
+    "sharpe_low": "annual Sharpe, 5 % of resamples are below",
+    "sharpe_high": "annual Sharpe, 5 % of resamples are above",
+    "effective_trials": "independent trials that all trials amount to",
+    "deflated_sharpe_effective": "deflated Sharpe over those",
+    "recent_sharpe": "annual Sharpe, weight on the newest month of hourly bars",
+    "recent_sortino": "annual Sortino, likewise",
 }
 
 
@@ -77,7 +90,7 @@ def page(market: Market, research: Research, verdict: Verdict, rules: Rules, ope
     network = Result.load(verdict.tested.folder / "network")
     panel_bars = bars.filter(pl.col("open_time") >= research.folds[0].starts)
     return content.ReportContent(
-        run=facts(market, research, verdict, rules),
+        run=facts(market, research, verdict, rules, charged_words(network, panel_bars, rules)),
         data=data_section(research, bars),
         learning=learning_section(research, bars),
         comparison=[content.Strategy(name, found) for name, found in verdict.tested.measures.items()],
@@ -101,8 +114,8 @@ def page(market: Market, research: Research, verdict: Verdict, rules: Rules, ope
     )
 
 
-def facts(market: Market, research: Research, verdict: Verdict, rules: Rules) -> content.RunFacts:
-    """Which run this is."""
+def facts(market: Market, research: Research, verdict: Verdict, rules: Rules, charged: Mapping[str, str]) -> content.RunFacts:
+    """Which run this is, and what stands beside its decision."""
     context = FlowRunContext.get()
     now = WallClock().now()
     run = context.flow_run if context else None
@@ -121,8 +134,9 @@ def facts(market: Market, research: Research, verdict: Verdict, rules: Rules) ->
             "model version": verdict.promoted.model_version,
             "recipe": research.features.recipe_hash[:16],
             "kernel": verdict.tested.kernel_agrees,
-            "linear model's IC on combinatorial paths": ", ".join(f"{found:.3f}" for found in verdict.tested.path_ics) or "undefined",
+            "linear model's IC on combinatorial paths": paths_words(verdict),
             **{words: f"{verdict.promoted.figures[name]:.3g}" for name, words in BESIDE.items() if name in verdict.promoted.figures},
+            **charged,
         },
     )
 
@@ -175,11 +189,36 @@ def learning_section(research: Research, bars: pl.DataFrame) -> content.Learning
     return content.LearningSection(rows, features.recipe, features.recipe_hash, len(features.names), len(features.certified))
 
 
+def paths_words(verdict: Verdict) -> str:
+    """The paths' coefficients, and how far resampled labels put their mean."""
+    found, interval = verdict.tested.path_ics, verdict.tested.path_interval
+    words = ", ".join(f"{coefficient:.3f}" for coefficient in found) or "undefined"
+    return f"{words}; 90 % of resampled labels: {interval[0]:.3f} to {interval[1]:.3f}" if interval else words
+
+
+def charged_words(network: Result, bars: pl.DataFrame, rules: Rules) -> dict[str, str]:
+    """What the settings charge beside what the bars and the venue's schedule say."""
+    costs, quote = rules.trading.costs, rules.trading.quote
+    panel = Panel.from_frame(bars)
+    told = calibrate(panel)
+    owed = charges(network.fills, held_notional(network, bars), costs, panel.bars_per_year)
+    return {
+        "half spread charged, and at most by the bars (95 %)": f"{costs.half_spread_bps:.3g} and {told.half_spread_at_most_bps:.3g} basis points",
+        "impact of a whole bar charged, and by the square-root law": f"{costs.impact_bps:.3g} and {told.impact_bps:.3g} basis points",
+        "fees by the venue's tiers": f"{owed.tier_fees:.6g} {quote}",
+        "interest on what was borrowed": f"{owed.borrowed:.6g} {quote}",
+    }
+
+
+def held_notional(network: Result, bars: pl.DataFrame) -> NDArray[np.float64]:
+    """Signed position at each close, in quote [time, asset]; 0 before a symbol's first bar."""
+    closes = bars.pivot(on="symbol", index="open_time", values="close", sort_columns=True).sort("open_time").fill_null(strategy="forward")
+    return np.asarray(np.nan_to_num(closes.drop("open_time").to_numpy()) * network.positions)
+
+
 def gross_exposure(network: Result, bars: pl.DataFrame) -> NDArray[np.float64]:
     """Gross position over equity at each close, fraction."""
-    closes = bars.pivot(on="symbol", index="open_time", values="close", sort_columns=True).sort("open_time").fill_null(strategy="forward")
-    held = np.nan_to_num(closes.drop("open_time").to_numpy()) * np.abs(network.positions)
-    return np.asarray(held.sum(axis=1) / network.equity)
+    return np.asarray(np.abs(held_notional(network, bars)).sum(axis=1) / network.equity)
 
 
 def costs_of(network: Result, bars: pl.DataFrame, rules: Rules) -> content.Costs:

@@ -113,6 +113,7 @@ class Backtested(Value):
     refusals: int
     kernel_agrees: str
     path_ics: tuple[float, ...]
+    path_interval: tuple[float, float] | None = None
     holdout_from: datetime
     trials: int
 

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from desk.costs import fee, trade_cost_fraction
+from desk.costs import borrow, fee, funding, square_root_impact_bps, tiered_rate, trade_cost_fraction
 
 shares = st.floats(0.0, 1.0)
 bps = st.floats(0.0, 500.0)
@@ -48,3 +48,44 @@ def test_an_unknown_participation_has_an_unknown_cost() -> None:
 
 def test_a_fee_is_exact_in_decimal() -> None:
     assert Decimal("0.12345") == fee(Decimal("123.45"), Decimal("0.001"))
+
+
+@given(half_spread=bps, impact=bps, sizes=st.tuples(shares, shares), between=st.floats(0.0, 1.0))
+def test_the_cost_of_a_trade_is_convex_in_its_size(half_spread: float, impact: float, sizes: tuple[float, float], between: float) -> None:
+    def cost(size: float) -> float:
+        return float(size * trade_cost_fraction(half_spread, impact, size))
+
+    small, large = sizes
+    middle = between * small + (1 - between) * large
+    assert cost(middle) <= between * cost(small) + (1 - between) * cost(large) + 1e-12
+
+
+@given(half_spread=bps, impact=bps, parts=st.lists(st.floats(1e-3, 1.0), min_size=1, max_size=20))
+def test_splitting_a_trade_within_a_bar_saves_nothing(half_spread: float, impact: float, parts: list[float]) -> None:
+    """Impact is charged on what all fills of the bar take together."""
+    total = sum(parts)
+
+    split = sum(part * trade_cost_fraction(half_spread, impact, total / 20) for part in parts)
+
+    assert pytest.approx(total * trade_cost_fraction(half_spread, impact, total / 20), rel=1e-9) == split
+
+
+THRESHOLDS, RATES = (0.0, 1e6, 5e6), (0.001, 0.0008, 0.0004)
+
+
+@pytest.mark.parametrize(("volume", "rate"), [(0.0, 0.001), (999_999.0, 0.001), (1e6, 0.0008), (4e6, 0.0008), (5e6, 0.0004), (1e9, 0.0004)])
+def test_every_kind_of_array_pays_the_tier_it_reached(volume: float, rate: float) -> None:
+    assert pytest.approx(rate) == tiered_rate(volume, THRESHOLDS, RATES)
+    assert pytest.approx(rate) == tiered_rate(np.array([volume]), THRESHOLDS, RATES)[0]
+    assert pytest.approx(rate) == tiered_rate(torch.tensor([volume], dtype=torch.float64), THRESHOLDS, RATES).item()
+    assert pytest.approx(rate) == pl.DataFrame({"volume": [volume]}).select(tiered_rate(pl.col("volume"), THRESHOLDS, RATES)).item()
+
+
+def test_a_volatility_of_one_percent_moves_the_price_one_percent_for_a_whole_bar() -> None:
+    assert pytest.approx(100.0) == square_root_impact_bps(0.01)
+    assert pytest.approx(0.01) == trade_cost_fraction(0.0, square_root_impact_bps(0.01), 1.0)
+
+
+def test_longs_pay_funding_and_shorts_pay_interest() -> None:
+    assert [0.1, -0.1] == pytest.approx([funding(1000.0, 1e-4), funding(-1000.0, 1e-4)])
+    assert [0.0, 25.0] == pytest.approx(borrow(np.array([1000.0, -1000.0]), 0.05, 0.5).tolist())

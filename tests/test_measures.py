@@ -106,3 +106,54 @@ def test_nothing_has_no_measure_and_neither_has_what_holds_a_nan(name: str) -> N
 
 def test_ruin_has_no_growth() -> None:
     assert math.isnan(measures.calmar(np.array([0.1, -1.0]), 365))
+
+
+@given(some_returns)
+def test_one_return_at_a_time_ends_where_all_at_once_do(returns: np.ndarray) -> None:
+    sharpe, sortino = measures.OnlineSharpe(), measures.OnlineSortino()
+    for value in returns.tolist():
+        sharpe.update(value)
+        sortino.update(value)
+
+    if len(set(returns.tolist())) > 1:
+        assert pytest.approx(measures.sharpe(returns, 365), rel=1e-9, abs=1e-9) == sharpe.annual(365)
+    assert pytest.approx(measures.sortino(returns, 365), rel=1e-9, abs=1e-9, nan_ok=True) == sortino.annual(365)
+
+
+@pytest.mark.parametrize("kind", [measures.OnlineSharpe, measures.OnlineSortino])
+@pytest.mark.parametrize("newest", [0.03, -0.02])
+def test_the_differential_ratio_is_the_slope_of_the_ratio_in_the_decay(kind: type, newest: float) -> None:
+    """Moody and Saffell expand the exponential ratio to first order in the decay: so does a tiny decay, numerically."""
+    past = np.random.default_rng(5).normal(0.001, 0.01, 200).tolist()
+    decay = 1e-7
+    still, moved = kind(), kind()
+    for value in past:
+        still.update(value)
+        moved.update(value)
+    before = moved.annual(1) * (math.sqrt(200 / 199) if kind is measures.OnlineSharpe else 1)
+
+    moved.decay = decay
+    moved.update(newest)
+
+    assert pytest.approx(still.update(newest), rel=1e-4) == (moved.annual(1) - before) / decay
+
+
+def test_a_decaying_sharpe_ratio_is_that_of_exponential_weights() -> None:
+    returns = np.random.default_rng(6).normal(0.001, 0.01, 300)
+    online = measures.OnlineSharpe(decay=0.05)
+    for value in returns.tolist():
+        online.update(value)
+
+    weights = 0.05 * 0.95 ** np.arange(299, -1, -1)
+    weights[0] /= 0.05
+    mean = np.sum(weights * returns)
+    assert pytest.approx(mean / math.sqrt(np.sum(weights * (returns - mean) ** 2)) * 2, rel=1e-9) == online.annual(4)
+
+
+def test_online_ratios_to_nothing_are_undefined() -> None:
+    sharpe, sortino = measures.OnlineSharpe(), measures.OnlineSortino()
+
+    assert math.isnan(sharpe.update(0.1))
+    assert math.isnan(sortino.update(0.1))
+    assert math.isnan(sharpe.annual(365))
+    assert math.isnan(sortino.annual(365))

@@ -31,7 +31,10 @@ _COMPILED = {
         "has_bar",
         "note_closes",
         "price_at",
-        "tallied",
+        "glide",
+        "until_wanted",
+        "drift",
+        "mark",
         "remember",
         "wish",
         "judge",
@@ -43,6 +46,8 @@ _COMPILED = {
         "add_to",
     ),
 }
+# The sums for the measures may be added in any order, eight at a time; nothing else may.
+_RELAXED = {"conclude": ("nsz", "reassoc")}
 
 
 @cache
@@ -53,16 +58,17 @@ def play() -> Callable[[loop.Run], None]:
 
     for module, names in _COMPILED.items():
         for name in names:
-            register_jitable(error_model="numpy", _nrt=False)(getattr(module, name))
+            register_jitable(error_model="numpy", _nrt=False, fastmath=set(_RELAXED.get(name, ())) or False)(getattr(module, name))
     with _cached_in(_cache_folder()) as kept:
         # Nothing in the loop makes an array, so nothing has to count who uses one: a third of the time, otherwise.
-        compiled: Any = numba.njit(loop.play, cache=kept, nogil=True, error_model="numpy", _nrt=False)
+        njit: Any = numba.njit  # its annotations do not know `_nrt`
+        compiled = njit(loop.play, cache=kept, nogil=True, error_model="numpy", _nrt=False)
     return cast("Callable[[loop.Run], None]", compiled)
 
 
 def _cache_folder() -> Path:
     """Below $TRADEWIND_CACHE or ~/.cache/tradewind; named by the content of what is compiled."""
-    digest = hashlib.sha256("".join(inspect.getsource(module) for module in _COMPILED).encode()).hexdigest()
+    digest = hashlib.sha256(repr(_RELAXED).join(inspect.getsource(module) for module in _COMPILED).encode()).hexdigest()
     return Path(os.environ.get("TRADEWIND_CACHE") or Path.home() / ".cache" / "tradewind") / f"kernel-{digest[:16]}"
 
 

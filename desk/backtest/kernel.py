@@ -91,6 +91,13 @@ def sweep(
     return pl.DataFrame(rows, schema=[*names, "equity", "sharpe", "fills"], orient="row")
 
 
+def warm_up() -> None:
+    """Compile the loop, and leave it on disk for every later process: two made-up bars are played."""
+    times, prices = np.array(["2024-01-01", "2024-01-02"], dtype="datetime64[us]"), np.ones((2, 1))
+    bars = Panel(times, ("BTC/USDT",), prices, prices, prices, prices, prices)
+    simulate(bars, np.zeros((2, 1)), CostSettings(), RiskSettings())
+
+
 def _play(stage: Stage, targets: Floats) -> Run:
     """Run the compiled loop."""
     run = stage.run(targets)
@@ -154,12 +161,9 @@ class Laid:
 
 
 def _measures(stage: Stage, run: Run) -> Measures:
-    record, book = run.account, stage.book
-    made = record.fills[: record.counts[FILLS_MADE]]
-    asset = made["asset"]
-    traded = float((np.abs(made["lots"]) * book["lot"][asset] * (made["ticks"] * book["tick"][asset])).sum())
+    traded = float(run.sums[-1])
     charged = fee(traded, stage.rules.fee_rate)
-    return Measures(run.equity, run.sums, traded=traded, fees=charged, fills=len(made), bars_per_year=stage.bars.bars_per_year)
+    return Measures(run.equity, run.sums[:-1], traded=traded, fees=charged, fills=int(run.account.counts[FILLS_MADE]), bars_per_year=stage.bars.bars_per_year)
 
 
 def _by_column(stage: Stage, of_book: Floats) -> Floats:

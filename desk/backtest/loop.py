@@ -38,6 +38,13 @@ REFUSAL = np.dtype([("row", np.int32), ("asset", np.int32), ("guard", np.int64)]
 FILLS, REFUSALS, EXCESSES = range(3)
 
 
+class Line(NamedTuple):
+    """The closes and exposures of a single asset without gaps [time]. Empty for any other market."""
+
+    close: Floats
+    targets: Floats
+
+
 class Market(NamedTuple):
     """Read only: prices and volumes [time, asset], NaN where there is no bar (`dense`: nowhere), exposures `targets` [time, asset].
 
@@ -50,6 +57,7 @@ class Market(NamedTuple):
     targets: Floats
     new_days: Ints
     dense: bool
+    line: Line
 
 
 class Rules(NamedTuple):
@@ -67,19 +75,6 @@ class Rules(NamedTuple):
     max_gross_weight: float
     max_drawdown: float
     max_daily_loss: float
-
-
-class Tally(NamedTuple):
-    """Sums over the returns between marks, for the measures: returns, their squares, the losses' squares, gains, losses, how many of each."""
-
-    before: float
-    total: float
-    squares: float
-    loss_squares: float
-    gains: float
-    losses: float
-    ups: int
-    downs: int
 
 
 class Account(NamedTuple):
@@ -117,6 +112,17 @@ class Marks(NamedTuple):
     day_reducing: bool
 
 
+class Stretch(NamedTuple):
+    """Bars from `row` on, on which nothing is traded: closes, exposures and the equity to be written [time], cash (quote), position (base)."""
+
+    close: Floats
+    targets: Floats
+    curve: Floats
+    row: int
+    cash: float
+    held: float
+
+
 class Quotes(NamedTuple):
     """The part of a market that a settlement asks, [time, asset]."""
 
@@ -138,11 +144,15 @@ def play(run: Run) -> None:
     # Taken out of their tuples once: every access in the loop would count references. For the same reason few arrays travel to where fills happen.
     market, account, rules, curve = run.market, run.account, run.rules, run.equity
     close, targets, dense, new_days = market.close, market.targets, market.dense, market.new_days
-    book, position, cash, units = account.book, account.position, account.cash, rules.fixed_units
+    book, position, cash, units, line = account.book, account.position, account.cash, rules.fixed_units, market.line
     marks = Marks(-np.inf, -np.inf, 1.0, 0, new_days[0], 0.0, False, False)
-    tally = Tally(cash[0], 0.0, 0.0, 0.0, 0.0, 0.0, 0, 0)
-    waiting = False
-    for row in range(len(close)):
+    waiting, row, alone = False, -1, len(line.close) > 0
+    while row + 1 < len(close):
+        row += 1
+        if alone and not waiting:
+            row, marks = glide(Stretch(line.close, line.targets, curve, row, cash[0], position[0]), marks, new_days, rules)
+            if row >= len(close):
+                break
         traded = dense or has_bar(close, row)
         if waiting and traded:
             settle(Quotes(market.open, close, market.volume), account, rules, row)
@@ -151,7 +161,6 @@ def play(run: Run) -> None:
         for asset in range(len(position)):
             equity += position[asset] * (close[row, asset] if dense else price_at(close[row, asset], book[asset]))
         curve[row] = equity
-        tally = tallied(tally, equity)
         if not traded:
             continue
         marks = remember(marks, equity, row, new_days, rules)
@@ -168,7 +177,7 @@ def play(run: Run) -> None:
         if waiting:
             note_closes(close, row, book)
             waiting = judge(account, rules, row, Standing(marks.reducing, marks.day_reducing, equity))
-    conclude(run.sums, tally, marks)
+    conclude(run, marks)
 
 
 def has_bar(close: Floats, row: int) -> bool:
@@ -194,20 +203,67 @@ def note_closes(close: Floats, row: int, book: Rows) -> None:
         price_at(close[row, asset], book[asset])
 
 
-def tallied(tally: Tally, equity: float) -> Tally:
-    """The tally after one more mark; the first is the cash itself and adds nothing. A return from 0 is undefined, and so is every sum after it."""
-    change = equity / tally.before - 1 if tally.before != 0 else math.nan
-    gain, loss = max(change, 0.0), min(change, 0.0)
-    return Tally(
-        equity,
-        tally.total + change,
-        tally.squares + change * change,
-        tally.loss_squares + loss * loss,
-        tally.gains + gain,
-        tally.losses - loss,
-        tally.ups + (change > 0),
-        tally.downs + (change < 0),
-    )
+def glide(stretch: Stretch, marks: Marks, new_days: Ints, rules: Rules) -> tuple[int, Marks]:
+    """Mark the bars of a `line` that ask for nothing: up to the first that may want an order, or begins a day. That bar, and the marks before it."""
+    first, end = stretch.row, min(len(stretch.close), marks.next_day)
+    if rules.fixed_units > 0:
+        last = until_wanted(stretch, end, rules.fixed_units)
+        high, low = mark(stretch, last)
+    else:
+        last, high, low = drift(stretch, end, rules)
+    if last == first:
+        return last, marks
+    if high > marks.peak:
+        for row in range(first, last):
+            marks = remember(marks, stretch.curve[row], row, new_days, rules)
+        return last, marks
+    kept = min(marks.kept, low / marks.peak)
+    reducing, day_reducing = marks.reducing or low <= marks.floor, marks.day_reducing or low <= marks.day_floor
+    return last, Marks(marks.peak, marks.floor, kept, marks.days, marks.next_day, marks.day_floor, reducing, day_reducing)
+
+
+def until_wanted(stretch: Stretch, end: int, units: float) -> int:
+    """The first bar whose exposure, in units, is not what is held; NaN wants nothing."""
+    targets, held, row = stretch.targets, stretch.held, stretch.row
+    while row < end and not (targets[row] * units < held or targets[row] * units > held):
+        row += 1
+    return row
+
+
+def drift(stretch: Stretch, end: int, rules: Rules) -> tuple[int, float, float]:
+    """As `mark`, up to the first bar whose weight is as far from what is held as the band: the question that sizing asks, in the same words.
+
+    That bar, the highest and the lowest equity before it. In one pass: what a weight wants depends on the equity.
+    """
+    closes, targets, curve, row = stretch.close, stretch.targets, stretch.curve, stretch.row
+    cash, held, share, band = stretch.cash, stretch.held, rules.share, rules.band
+    high, low = -math.inf, math.inf
+    while row < end:
+        exposure, close = targets[row], closes[row]
+        weight, worth = exposure * share, held * close
+        equity = cash + worth
+        if weight == 0:
+            if held != 0:
+                break
+        elif not (equity > 0 and -1 <= exposure <= 1 and abs(weight - worth / equity) < band):
+            break
+        curve[row] = equity
+        high = equity if equity > high else high
+        low = equity if equity < low else low
+        row += 1
+    return row, high, low
+
+
+def mark(stretch: Stretch, last: int) -> tuple[float, float]:
+    """Write the equity of each bar up to `last`; the highest and the lowest."""
+    close, curve, cash, held = stretch.close, stretch.curve, stretch.cash, stretch.held
+    high, low = -math.inf, math.inf
+    for row in range(stretch.row, last):
+        equity = cash + held * close[row]
+        curve[row] = equity
+        high = equity if equity > high else high
+        low = equity if equity < low else low
+    return high, low
 
 
 def remember(before: Marks, equity: float, row: int, new_days: Ints, rules: Rules) -> Marks:
@@ -313,10 +369,31 @@ def execute(account: Account, rules: Rules, row: int, asset: int, deal: tuple[in
     add_to(cash, -charge, -charge_rest)
 
 
-def conclude(sums: Floats, tally: Tally, marks: Marks) -> None:
-    """Write the final tally and the largest drawdown down, in the order of `desk.backtest.summary`."""
-    sums[0], sums[1], sums[2], sums[3] = tally.total, tally.squares, tally.loss_squares, tally.gains
-    sums[4], sums[5], sums[6], sums[7] = tally.losses, float(tally.ups), float(tally.downs), 1 - marks.kept
+def conclude(run: Run, marks: Marks) -> None:
+    """Sum the returns between marks, and write it down in the order of `desk.backtest.summary`. A return from 0 is undefined, and so is every sum after it.
+
+    The sums are of the returns, their squares, the losses' squares, gains, losses, then how many gains and losses; then the largest drawdown
+    and what was traded (quote).
+    """
+    curve, sums, book, fills = run.equity, run.sums, run.account.book, run.account.fills
+    total = squares = loss_squares = gains = losses = 0.0
+    ups = downs = 0
+    for row in range(1, len(curve)):
+        before = curve[row - 1]
+        change = curve[row] / before - 1 if before != 0 else math.nan
+        gain, loss = (change if change > 0 else 0.0), (change if change < 0 else 0.0)
+        total += change
+        squares += change * change
+        loss_squares += loss * loss
+        gains += gain
+        losses -= loss
+        ups += change > 0
+        downs += change < 0
+    sums[0], sums[1], sums[2], sums[3] = total, squares, loss_squares, gains
+    sums[4], sums[5], sums[6], sums[7] = losses, float(ups), float(downs), 1 - marks.kept
+    for number in range(run.account.counts[FILLS]):
+        holding, fill = book[fills[number]["asset"]], fills[number]
+        sums[8] += abs(fill["lots"]) * holding["lot"] * (fill["ticks"] * holding["tick"])
 
 
 def exact_product(left: float, right: float) -> tuple[float, float]:

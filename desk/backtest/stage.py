@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from configs.risk import RiskSettings
 from configs.trading import CostSettings, TradingSettings
-from desk.backtest.loop import BOOK, FILL, REFUSAL, Account, Market, Rows, Rules, Run
+from desk.backtest.loop import BOOK, FILL, REFUSAL, Account, Line, Market, Rows, Rules, Run
 from desk.backtest.panel import Floats, Panel
 from desk.errors import ContractBroken
 from desk.instruments import Instrument
@@ -49,12 +49,14 @@ class Stage:
         open_, close, volume, exposures = (_arranged(column, self.order) for column in (bars.open, bars.close, bars.volume, targets))
         # Room for the most that can happen, one each per asset and row. Untouched room takes no memory.
         fills, refusals = np.empty(most, dtype=FILL), np.empty(most, dtype=REFUSAL)
+        nothing = np.empty(0)
+        line = Line(close.reshape(-1), exposures.reshape(-1)) if shape[1] == 1 and bars.dense else Line(nothing, nothing)
         return Run(
-            market=Market(open_, close, volume, exposures, bars.new_days, bars.dense),
+            market=Market(open_, close, volume, exposures, bars.new_days, bars.dense, line),
             account=Account(self.book.copy(), np.zeros(shape[1]), self.cash.copy(), fills, refusals, np.zeros(3, np.int64)),
             rules=self.rules,
             equity=np.empty(shape[0]),
-            sums=np.zeros(8),
+            sums=np.zeros(9),
         )
 
 

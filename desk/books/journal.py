@@ -13,15 +13,17 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from configs.vocabulary import Side
+from configs.vocabulary import OrderKind, OrderLife, Side
 from desk.books.portfolio import Portfolio
 from desk.chain import Chain, Entry
 from desk.errors import BookMismatch, JournalBroken
 from desk.events import Approved, Fill, Order, Refused, Target
 from desk.instruments import Instrument
 
-OPENED, STEP, ANSWERS, SETTLED = "opened", "step", "answers", "settled"
+OPENED, STEP, ANSWERS, SETTLED, INTENTS = "opened", "step", "answers", "settled", "intents"
 REJECTED = "rejected"
+# What an order says beyond a market order that lives for one bar; such an order is written without it.
+_PLAIN = ["market", "bar", "", "", "0"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,10 @@ class RiskMarks:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Everything decided at one close, complete before anything is sent. `exposures` and `closes` are the state after the step, by symbol."""
+    """Everything decided at one close, complete before anything is sent. `exposures` and `closes` are the state after the step, by symbol.
+
+    `stops` are the protective stops that rest once the step is carried out, `cancels` those that go before anything is sent.
+    """
 
     closed_at: datetime
     bars_digest: str
@@ -51,6 +56,8 @@ class Step:
     exposures: dict[str, float]
     closes: dict[str, float]
     model: str
+    stops: tuple[Order, ...] = ()
+    cancels: tuple[Order, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +69,19 @@ class Recovered:
     last: Step | None
     pending: tuple[Approved, ...]
     steps: int
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """All a journal tells about what came from outside: how the session opened, its steps, what was settled before each of them, the venue's last word.
+
+    `settled` has the fills found after as many steps as its key says; `answers` (outcome, detail) by order id.
+    """
+
+    opening: Recovered
+    steps: tuple[Step, ...]
+    settled: dict[int, tuple[Fill, ...]]
+    answers: dict[str, tuple[str, str]]
 
 
 class Journal:
@@ -91,9 +111,31 @@ class Journal:
         if fills:
             self._append(at, SETTLED, "", {"fills": [_encode_fill(fill) for fill in fills]})
 
+    def record_intents(self, at: datetime, orders: Sequence[Approved]) -> None:
+        """Orders that belong to no step and close positions, written down before they are sent."""
+        self._append(at, INTENTS, "", {"approved": [_encode_order(approved.order) for approved in orders]})
+
     def steps(self) -> tuple[Step, ...]:
         """Every step recorded, oldest first."""
         return tuple(_decode_step(link.at, link.payload) for link in self._chain.entries(kind=STEP))
+
+    def story(self, instruments: Mapping[str, Instrument]) -> Story | None:
+        """Read the whole journal without folding it, to tell it again. None: nothing was ever opened."""
+        opening: Recovered | None = None
+        steps: list[Step] = []
+        settled: dict[int, tuple[Fill, ...]] = {}
+        answers: dict[str, tuple[str, str]] = {}
+        for link in self._chain.entries():
+            if link.kind == OPENED:
+                opening = Recovered(link.at, _opening(link.payload, instruments), None, (), 0)
+            elif link.kind == STEP:
+                steps.append(_decode_step(link.at, link.payload))
+            elif link.kind == SETTLED:
+                fills = tuple(_decode_fill(row) for row in link.payload["fills"])
+                settled[len(steps)] = settled.get(len(steps), ()) + fills
+            elif link.kind == ANSWERS:
+                answers |= {order_id: (outcome, detail) for order_id, outcome, detail in link.payload["answers"]}
+        return None if opening is None else Story(opening, tuple(steps), settled, answers)
 
     def recover(self, instruments: Mapping[str, Instrument]) -> Recovered | None:
         """Fold the whole journal, verified first. None: nothing was ever opened."""
@@ -111,14 +153,38 @@ class Journal:
                 recovered = Recovered(link.at, recovered.portfolio, step, step.approved, recovered.steps + 1)
             elif link.kind == ANSWERS:
                 rejected.update(order_id for order_id, outcome, _ in link.payload["answers"] if outcome == REJECTED)
+            elif link.kind == INTENTS:
+                intents = tuple(Approved(_decode_order(row)) for row in link.payload["approved"])
+                recovered = replace(recovered, last=flattened(recovered.last, intents), pending=recovered.pending + intents)
             elif link.kind == SETTLED:
-                _book(recovered.portfolio, [_decode_fill(row) for row in link.payload["fills"]])
+                settled = [_decode_fill(row) for row in link.payload["fills"]]
+                _book(recovered.portfolio, settled)
+                recovered = replace(recovered, last=stopped_out(recovered.last, settled))
         if recovered is None:
             return None
-        return replace(recovered, pending=tuple(item for item in recovered.pending if item.order.order_id not in rejected))
+        last = recovered.last
+        if last is not None:
+            last = replace(last, stops=tuple(order for order in last.stops if order.order_id not in rejected))
+        return replace(recovered, last=last, pending=tuple(item for item in recovered.pending if item.order.order_id not in rejected))
 
     def _append(self, at: datetime, kind: str, model: str, payload: dict[str, Any]) -> None:
         self._chain.append([Entry(at, kind, {"settings": self._settings, "model": model, **payload})])
+
+
+def stopped_out(last: Step | None, fills: Sequence[Fill]) -> Step | None:
+    """The last step as the session must continue from it when stops of it were executed since: who was stopped out holds and wants nothing."""
+    if last is None:
+        return None
+    stops = {order.order_id: order.symbol for order in (*last.stops, *last.cancels)}
+    return replace(last, exposures=last.exposures | {stops[fill.order_id]: 0.0 for fill in fills if fill.order_id in stops})
+
+
+def flattened(last: Step | None, intents: Sequence[Approved]) -> Step | None:
+    """The last step as the session must continue from it when positions were closed outside of any step: who was closed wants nothing."""
+    if last is None:
+        return None
+    closed = {each.order.symbol: 0.0 for each in intents if each.order.reduce_only}
+    return replace(last, exposures=last.exposures | closed)
 
 
 def _opening(payload: Mapping[str, Any], instruments: Mapping[str, Instrument]) -> Portfolio:
@@ -147,6 +213,8 @@ def _encode_step(step: Step) -> dict[str, Any]:
         "marks": [marks.peak, marks.day, marks.day_first, marks.reducing, marks.day_reducing],
         "exposures": step.exposures,
         "closes": step.closes,
+        "stops": [_encode_order(order) for order in step.stops],
+        "cancels": [_encode_order(order) for order in step.cancels],
     }
 
 
@@ -164,15 +232,23 @@ def _decode_step(at: datetime, row: Mapping[str, Any]) -> Step:
         exposures=row["exposures"],
         closes=row["closes"],
         model=row["model"],
+        stops=tuple(_decode_order(order) for order in row.get("stops", ())),
+        cancels=tuple(_decode_order(order) for order in row.get("cancels", ())),
     )
 
 
 def _encode_order(order: Order) -> list[str]:
-    return [order.order_id, order.symbol, order.side, str(order.quantity), order.decided_at.isoformat(), str(order.reference_price)]
+    market = [order.order_id, order.symbol, order.side, str(order.quantity), order.decided_at.isoformat(), str(order.reference_price)]
+    prices = ["" if price is None else str(price) for price in (order.price, order.stop_price)]
+    more = [order.kind.value, order.life.value, *prices, str(int(order.reduce_only))]
+    return market if more == _PLAIN else market + more
 
 
 def _decode_order(row: Sequence[str]) -> Order:
-    return Order(row[0], row[1], Side(row[2]), Decimal(row[3]), datetime.fromisoformat(row[4]), Decimal(row[5]))
+    kind, life, price, stop_price, reduce_only = row[6:] or _PLAIN
+    market = (row[0], row[1], Side(row[2]), Decimal(row[3]), datetime.fromisoformat(row[4]), Decimal(row[5]))
+    limit, stop = (Decimal(text) if text else None for text in (price, stop_price))
+    return Order(*market, OrderKind(kind), OrderLife(life), limit, stop, reduce_only == "1")
 
 
 def _encode_fill(fill: Fill) -> list[str]:

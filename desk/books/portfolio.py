@@ -12,12 +12,16 @@ from desk.instruments import Instrument
 
 
 class Portfolio:
-    """Cash in the quote currency, positions in base units by symbol, fees paid by asset."""
+    """Cash in the quote currency, positions in base units by symbol, fees paid by asset.
+
+    `entries` is the average price (quote) at which each open position was entered; positions that were there at the opening have none.
+    """
 
     def __init__(self, instruments: Mapping[str, Instrument], cash: Decimal, positions: Mapping[str, Decimal] | None = None) -> None:
         self.cash = cash
         self.positions = {symbol: (positions or {}).get(symbol, Decimal(0)) for symbol in sorted(instruments)}
         self.fees: dict[str, Decimal] = {}
+        self.entries: dict[str, Decimal] = {}
         self._instruments = dict(instruments)
         self._lot = {symbol: float(instrument.lot) for symbol, instrument in instruments.items()}
         self._trades: set[tuple[str, str]] = set()
@@ -36,6 +40,7 @@ class Portfolio:
             return False
         instrument = self._instruments[fill.symbol]
         signed = fill.quantity if fill.side is Side.BUY else -fill.quantity
+        self._enter(fill, signed)
         self.positions[fill.symbol] += signed
         self.cash -= signed * fill.price
         self.fees[fill.fee_asset] = self.fees.get(fill.fee_asset, Decimal(0)) + fill.fee
@@ -64,6 +69,17 @@ class Portfolio:
         for symbol, position in self.positions.items():
             balances[self._instruments[symbol].base] = position
         return balances
+
+    def _enter(self, fill: Fill, signed: Decimal) -> None:
+        """The entry price after a fill of `signed` base units: an average while a position grows, the fill's own once it turns."""
+        held, lot = self.positions[fill.symbol], self._instruments[fill.symbol].lot
+        after = held + signed
+        if abs(after) < lot:
+            self.entries.pop(fill.symbol, None)
+        elif abs(held) < lot or held * after < 0:
+            self.entries[fill.symbol] = fill.price
+        elif held * signed > 0 and fill.symbol in self.entries:
+            self.entries[fill.symbol] = (self.entries[fill.symbol] * held + fill.price * signed) / after
 
     def _whole_lots(self, symbol: str) -> int:
         return int(self.positions[symbol] / self._instruments[symbol].lot)

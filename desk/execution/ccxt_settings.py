@@ -1,26 +1,38 @@
 """The constructor config that makes an unmodified ccxt.binance or ccxt.pro.binance talk to an exchange on loopback, and to nothing else.
 
 Every URL that ccxt knows is rewritten: those the practice exchange serves lead there, all others to a port that refuses. ccxt chooses its table
-of errors by the real URL's beginning; the spot table is merged into the general one, so that every code means what it means on Binance.
+of errors by the real URL's beginning; the dialect's table is merged into the general one, so that every code means what it means on Binance.
 """
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Any
 
 REFUSED = "http://127.0.0.1:1/"
 # A request that is late by more than this dies at the exchange.
 RECEIVE_WINDOW_MS = 5000
-KEEP_ALIVE_MS = 10_000
+# Two pongs missed at this distance give a frozen socket up within six seconds.
+KEEP_ALIVE_MS = 2_000
 
 # Path under the REST address for each of ccxt's names.
 SERVED = {"public": "/api/v3", "private": "/api/v3", "v1": "/api/v1", "sapi": "/sapi/v1", "sapiV2": "/sapi/v2", "sapiV3": "/sapi/v3", "sapiV4": "/sapi/v4"}
 # ccxt tells spot from futures by "/stream" in the address.
 STREAM_PATH, MESSAGE_PATH = "/stream/ws", "/ws-api/v3"
+SERVED_LINEAR = {f"fapi{access}{version}": f"/fapi/{version.lower() or 'v1'}" for access in ("Public", "Private") for version in ("", "V2", "V3")}
+# ccxt puts /public, /market or /private before the end, which must be exactly "/ws".
+LINEAR_STREAM_PATH = "/fstream/ws"
 
 
-def constructor_config(rest_url: str, ws_url: str, api_key: str, secret: str) -> dict[str, Any]:
-    """Config for ccxt.binance(config), its async and its pro twin. `rest_url` http://127.0.0.1:PORT, `ws_url` ws://127.0.0.1:PORT, no trailing slash."""
+class Dialect(StrEnum):
+    """Which of Binance's markets a client is for: ccxt has a table of errors for each, so that one client serves one of them."""
+
+    SPOT = "spot"  # ccxt.binance
+    LINEAR = "linear"  # ccxt.binanceusdm: USD-M perpetuals
+
+
+def constructor_config(rest_url: str, ws_url: str, api_key: str, secret: str, dialect: Dialect = Dialect.SPOT) -> dict[str, Any]:
+    """Config for the ccxt class of a dialect, its async and its pro twin. `rest_url` http://127.0.0.1:PORT, `ws_url` ws://127.0.0.1:PORT, no slash after."""
     import ccxt.pro
 
     known = ccxt.pro.binance.describe(ccxt.pro.binance())
@@ -28,18 +40,21 @@ def constructor_config(rest_url: str, ws_url: str, api_key: str, secret: str) ->
     urls["api"].update({name: rest_url + path for name, path in SERVED.items()})
     urls["api"]["ws"].update({"spot": ws_url + STREAM_PATH, "margin": ws_url + STREAM_PATH})
     urls["api"]["ws"]["ws-api"]["spot"] = ws_url + MESSAGE_PATH
-    spot = known["exceptions"]["spot"]
+    if dialect is Dialect.LINEAR:
+        urls["api"].update({name: rest_url + path for name, path in SERVED_LINEAR.items()})
+        urls["api"]["ws"]["linear"] = ws_url + LINEAR_STREAM_PATH
+    codes = known["exceptions"][dialect.value]
     return {
         "apiKey": api_key,
         "secret": secret,
         "urls": urls,
-        "exceptions": {table: {**known["exceptions"][table], **spot.get(table, {})} for table in ("exact", "broad")},
+        "exceptions": {table: {**known["exceptions"][table], **codes.get(table, {})} for table in ("exact", "broad")},
         "streaming": {"keepAlive": KEEP_ALIVE_MS},
         # The exchange on loopback counts request weight by itself; ccxt's throttle would only make every page wait.
         "enableRateLimit": False,
         "options": {
-            "defaultType": "spot",
-            "fetchMarkets": {"types": ["spot"]},
+            "defaultType": "spot" if dialect is Dialect.SPOT else "swap",
+            "fetchMarkets": {"types": [dialect.value]},
             "recvWindow": RECEIVE_WINDOW_MS,
             "warnOnFetchOpenOrdersWithoutSymbol": False,
         },

@@ -1,99 +1,109 @@
 """Orders on a real exchange, through a ccxt exchange object that is handed in.
 
-A submission has an outcome, not an exception. Confirmed is an order with an id; rejected is what a short list of answers proves; all
-else is unresolved and is settled by asking. Executions are asked for order by order, so nothing foreign is ever booked.
+A submission has an outcome, not an exception: `desk/execution/order_line.py` sends and asks. Here is what one decision becomes on a venue: whole
+orders, slices of large ones, and stops that rest. Executions are asked for order by order, so nothing foreign is ever booked.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from configs.vocabulary import Side
+from configs.trading import ExecutionSettings
+from configs.vocabulary import OrderKind, OrderLife, Route, Side
 from desk.clock import WallClock
-from desk.errors import GateClosed, VenueBusy
+from desk.errors import GateClosed
 from desk.events import Approved, BarsClosed, Fill, Order
-from desk.execution.order import ID_PREFIX
-from desk.execution.venue import Account, Answer, Outcome
+from desk.execution.liquidity import Liquidity
+from desk.execution.order import ID_PREFIX, slice_id
+from desk.execution.order_line import LONGEST_PAUSE_S, OrderLine, Seen
+from desk.execution.router import capped, whole_lots
+from desk.execution.slicing import Slicer
+from desk.execution.venue import TOO_SMALL, Account, Answer, Outcome
+from desk.execution.wire_orders import SLEEPING, broken_numbers
 from desk.instruments import Instrument
 from desk.market.wire_errors import asking
 from desk.security.arming import ArmedLease
 
-# Binance codes that prove an order was not accepted whatever class ccxt gives them: filter failure, and a timestamp outside the window.
-PROVEN_REFUSALS = (-1013, -1021)
-# Consecutive clean answers "no such order" needed, besides the time in which a late request could still be accepted.
-NOT_FOUND_ANSWERS = 3
-# Beyond the receive window: for the way there and back.
-WIRE_MARGIN_S = 1.0
-POLLS_PER_WINDOW = 10
-TERMINAL = ("closed", "canceled", "expired", "rejected")
-
 
 class ExchangeVenue:
-    """Implements `Venue` with market orders named by our own ids. `exchange` has its markets loaded; `bar` is how long an order may live."""
+    """Implements `Venue` with orders named by our own ids. `exchange` has its markets loaded; `bar` is how long an order may live.
 
-    def __init__(self, exchange: Any, instruments: Mapping[str, Instrument], *, clock: WallClock, lease: ArmedLease, bar: timedelta) -> None:
+    `wait` lets seconds pass between two questions, or fewer when news of an order arrives; the default only waits.
+    """
+
+    def __init__(
+        self,
+        exchange: Any,
+        instruments: Mapping[str, Instrument],
+        *,
+        clock: WallClock,
+        lease: ArmedLease,
+        bar: timedelta,
+        rules: ExecutionSettings | None = None,
+        wait: Callable[[float], None] | None = None,
+    ) -> None:
         self._exchange = exchange
         self._instruments = dict(instruments)
         self._clock = clock
         self._lease = lease
         self._bar = bar
-        self._window_s = float(exchange.options["recvWindow"]) / 1000 + WIRE_MARGIN_S
-        self._working: dict[str, str] = {}
-        self._known: set[str] = set()
+        self._rules = rules or ExecutionSettings()
+        self._wait = wait or clock.wait
+        self._line = OrderLine(exchange, instruments, clock, self._wait, self._forbidden)
+        self._liquidity = Liquidity(exchange, clock, self._rules.max_book_age_s)
+        # By the decision's order id: the orders on the wire that belong to it and may still execute.
+        self._working: dict[str, list[str]] = {}
+        self._sent: set[str] = set()
 
     def submit(self, orders: Sequence[Approved]) -> tuple[Answer, ...]:
-        """Send the orders one after the other, in the order given, which has the sells first."""
+        """Send the orders one after the other, in the order given, which has the sells first and the stops last."""
         if not orders:
             return ()
-        with asking("the exchange's time"):
-            market_now = datetime.fromtimestamp(self._exchange.fetch_time() / 1000, UTC)
+        market_now = self._market_now()
         return tuple(self._submit(approved.order, market_now) for approved in orders)
 
     def fills(self, event: BarsClosed) -> tuple[Fill, ...]:
-        """Every execution of the orders sent since the last call: exchanges execute market orders at once, the event adds nothing."""
+        """Every execution of the orders sent since the last call; limits whose bar is over are cancelled first."""
         return self.executions()
 
     def executions(self) -> tuple[Fill, ...]:
-        """Wait until every order sent has ended, then report what it executed. Nothing is forgotten when asking fails."""
-        executed = [fill for order_id, symbol in self._working.items() for fill in self._executed(order_id, symbol)]
-        self._working.clear()
-        return tuple(executed)
+        """What executed since the last call: orders that end by themselves are waited for, resting ones looked at. Nothing is forgotten when
+        asking fails.
+        """
+        seen: list[tuple[str, Seen]] = []
+        for parent, children in self._working.items():
+            seen += [(parent, self._look(child)) for child in children]
+        fresh = [replace(fill, order_id=parent) for parent, each in seen for fill in self._line.book([each])]
+        for parent, each in seen:
+            if each.ended:
+                self._working[parent].remove(each.tracked.order.order_id)
+        self._working = {parent: children for parent, children in self._working.items() if children}
+        return tuple(fresh)
 
     def resolve(self, order_id: str, symbol: str) -> Answer:
-        """Ask by our id until it is found, or until it can no longer appear: time up, and several clean answers that it does not exist."""
-        import ccxt
+        """Ask by our id until it is found, or until it can no longer appear. An order that went out in slices is found by its first one."""
+        answer = self._line.resolve(order_id, symbol)
+        if answer.outcome is Outcome.CONFIRMED:
+            self._follow(order_id, order_id)
+        if answer.outcome is not Outcome.REJECTED or self._rules.route is Route.MARKET:
+            return answer
+        return self._resolve_slices(order_id, symbol) or answer
 
-        deadline = self._clock.seconds() + self._window_s
-        not_found, detail = 0, "no answer"
-        while True:
-            try:
-                found = self._exchange.fetch_order("", symbol, {"origClientOrderId": order_id})
-                self._remember(order_id, symbol)
-                return Answer(order_id, Outcome.CONFIRMED, str(found["id"]))
-            except ccxt.OrderNotFound:
-                not_found += 1
-            except ccxt.BaseError as error:
-                detail = f"{type(error).__name__}: {error}"
-            if self._clock.seconds() >= deadline:
-                if not_found >= NOT_FOUND_ANSWERS:
-                    return Answer(order_id, Outcome.REJECTED, f"never arrived: {not_found} times not found")
-                return Answer(order_id, Outcome.UNRESOLVED, detail)
-            self._clock.wait(self._window_s / POLLS_PER_WINDOW)
+    def cancel(self, order_id: str, symbol: str) -> Answer:
+        """Cancel one order, until it is proven to have ended; one that was never there was ended before. The detail says how."""
+        answer, tracked = self._line.cancel(order_id, symbol), self._line.tracked(order_id)
+        if answer.filled and tracked is not None:
+            self._follow(order_id, order_id)
+        return answer
 
     def cancel_open(self, at: datetime) -> None:
         """Cancel what is open and ours. An order that is gone already is what was wanted."""
-        import ccxt
-
         for symbol, order_id in self._open_orders():
-            with asking(f"the cancellation of {order_id}"):
-                try:
-                    self._exchange.cancel_order("", symbol, {"origClientOrderId": order_id})
-                except ccxt.OrderNotFound:
-                    continue
+            self._line.cancel(order_id, symbol)
 
     def account(self) -> Account:
         """Total balances and our open orders."""
@@ -103,59 +113,140 @@ class ExchangeVenue:
         return Account(balances, tuple(order_id for _, order_id in self._open_orders()))
 
     def _submit(self, order: Order, market_now: datetime) -> Answer:
-        import ccxt
-
-        if order.order_id in self._known:
+        if order.order_id in self._sent:
             return Answer(order.order_id, Outcome.CONFIRMED, "sent before")
-        refusal = self._refusal(order, market_now)
+        refusal = broken_numbers(order) or self._refusal(order, market_now)
         if refusal:
             return Answer(order.order_id, Outcome.REJECTED, refusal)
-        # ccxt keeps the last answer it read; without this, an order that got none would seem to have the answer before it.
-        self._exchange.last_http_response = None
-        try:
-            # No price: with one, ccxt turns a market buy into an amount of quote currency.
-            params = {"newClientOrderId": order.order_id}
-            reply = self._exchange.create_order(order.symbol, "market", order.side.value, str(order.quantity), None, params)
-        except ccxt.BaseError as error:
-            outcome = Outcome.REJECTED if proves_refusal(error, self._exchange.last_http_response) else Outcome.UNRESOLVED
-            return Answer(order.order_id, outcome, f"{type(error).__name__}: {error}")
-        if not reply.get("id"):
-            return Answer(order.order_id, Outcome.UNRESOLVED, "an answer without an order")
-        self._remember(order.order_id, order.symbol)
-        return Answer(order.order_id, Outcome.CONFIRMED, str(reply["id"]))
+        if order.reduce_only:
+            order = replace(order, quantity=self._reducible(order))
+            least = self._instruments[order.symbol].min_notional
+            if order.quantity <= 0 or order.quantity * (order.stop_price or order.reference_price) < least:
+                return Answer(order.order_id, Outcome.REJECTED, f"{TOO_SMALL}: {order.quantity} left to sell, of a least notional of {least}")
+        elif order.kind is OrderKind.MARKET:
+            return self._send_market(order)
+        answer = self._send(order.order_id, order)
+        return self._secured(order) if order.kind is OrderKind.STOP and answer.outcome is Outcome.CONFIRMED else answer
 
-    def _refusal(self, order: Order, market_now: datetime) -> str:
-        """Why this order must not leave the house; empty when it may."""
-        if not order.quantity.is_finite() or order.quantity <= 0:
-            return f"quantity {order.quantity} is not a positive number"
+    def _secured(self, order: Order) -> Answer:
+        """A stop counts once it is seen resting, or executed, within the seconds allowed. One that is not seen is cancelled: nothing may linger unseen."""
+        deadline = self._clock.seconds() + self._rules.protect_within_s
+        while self._clock.seconds() < deadline:
+            if self._line.find(order.order_id, order.symbol):
+                seen = self._line.look(order.order_id, until_ended=False)
+                if not seen.ended or seen.fills:
+                    return Answer(order.order_id, Outcome.CONFIRMED, "seen resting")
+                return Answer(order.order_id, Outcome.REJECTED, f"accepted, then {seen.state}")
+            self._wait(LONGEST_PAUSE_S)
+        gone = self._line.cancel(order.order_id, order.symbol)
+        outcome = Outcome.CONFIRMED if gone.filled else Outcome.REJECTED
+        return Answer(order.order_id, Outcome.UNRESOLVED if gone.outcome is Outcome.UNRESOLVED else outcome, f"not seen resting; then {gone.detail}")
+
+    def _send_market(self, order: Order) -> Answer:
+        """One market order, or as many slices as the router says."""
+        slicer = Slicer(self._liquidity, self._rules, self._instruments[order.symbol])
+        if slicer.idle:
+            return self._send(order.order_id, order)
+        quantity = capped(order.quantity, order, self._instruments[order.symbol], self._liquidity.view(order.symbol), self._rules)
+        if quantity <= 0:
+            return Answer(order.order_id, Outcome.REJECTED, "the visible book is too thin for one lot")
+        order = replace(order, quantity=quantity)
+        plan = slicer.plan(order)
+        if len(plan.slices) == 1:
+            return self._send(order.order_id, order)
+        return slicer.run(order, plan, self)
+
+    def send_slice(self, parent: Order, child: Order) -> Answer:
+        """Send one slice; the executions are the parent's. In doubt it is settled before the next one may go."""
+        refusal = self._refusal(parent, self._market_now())
+        if refusal:
+            return Answer(child.order_id, Outcome.REJECTED, refusal)
+        answer = self._send(parent.order_id, child)
+        if answer.outcome is not Outcome.UNRESOLVED:
+            return answer
+        answer = self._line.resolve(child.order_id, child.symbol)
+        if answer.outcome is Outcome.CONFIRMED:
+            self._follow(parent.order_id, child.order_id)
+        return answer
+
+    def replace_resting(self, parent: Order, resting: Order, successor: Order) -> Answer:
+        """Cancel an order and send another for what it did not execute: never more than that, whoever wins the race."""
+        gone = self._line.cancel(resting.order_id, resting.symbol)
+        if gone.outcome is Outcome.UNRESOLVED:
+            return Answer(successor.order_id, Outcome.UNRESOLVED, gone.detail)
+        left = min(successor.quantity, resting.quantity - gone.filled)
+        if left <= 0 or left * successor.reference_price < self._instruments[successor.symbol].min_notional:
+            return Answer(successor.order_id, Outcome.REJECTED, f"{gone.filled} of {resting.quantity} was executed before")
+        return self.send_slice(parent, replace(successor, quantity=left))
+
+    def pause(self, seconds: float) -> None:
+        """Let wall time pass between two slices."""
+        self._clock.wait(seconds)
+
+    def _send(self, parent: str, order: Order) -> Answer:
+        answer = self._line.send(order)
+        if answer.outcome is Outcome.CONFIRMED:
+            self._follow(parent, order.order_id)
+        return answer
+
+    def _forbidden(self) -> str:
+        """Why no order may leave the house now; empty when one may."""
         try:
             self._lease.check(self._clock.now())
         except GateClosed as error:
             return str(error)
-        if market_now >= order.decided_at + self._bar:
+        return ""
+
+    def _refusal(self, order: Order, market_now: datetime) -> str:
+        """Why this order is not to be sent any more; empty when it is."""
+        if order.life is not OrderLife.GTC and market_now >= order.decided_at + self._bar:
             return f"decided at {order.decided_at.isoformat()}, its bar was over at {market_now.isoformat()}"
         return ""
 
-    def _executed(self, order_id: str, symbol: str) -> list[Fill]:
-        """Trades of one order, complete: the order ended, and its trades add up to what it says was filled."""
-        deadline = self._clock.seconds() + self._window_s
-        while True:
-            with asking(f"the executions of {order_id}"):
-                order = self._exchange.fetch_order("", symbol, {"origClientOrderId": order_id})
-                trades = self._exchange.fetch_my_trades(symbol, None, None, {"orderId": order["id"]})
-            ours = [self._fill(order_id, symbol, trade) for trade in trades if trade["order"] == order["id"]]
-            filled = Decimal(str(order["filled"]))
-            if order["status"] in TERMINAL and sum((fill.quantity for fill in ours), Decimal(0)) == filled:
-                return ours
-            if self._clock.seconds() >= deadline:
-                raise VenueBusy(f"expected {order_id} to end with trades of {filled}, found status {order['status']} and {len(ours)} trades: start again")
-            self._clock.wait(self._window_s / POLLS_PER_WINDOW)
+    def _reducible(self, order: Order) -> Decimal:
+        """Quantity a reducing order may have: once what was sent for its symbol has ended, no more than is really held and free, fees gone."""
+        for children in self._working.values():
+            for child in children:
+                tracked = self._line.tracked(child)
+                if tracked is not None and tracked.order.symbol == order.symbol:
+                    self._look(child)
+        if order.side is Side.BUY or ":" in order.symbol:
+            return order.quantity
+        instrument = self._instruments[order.symbol]
+        with asking("our free balances"):
+            free = self._exchange.fetch_balance()["free"]
+        return min(order.quantity, whole_lots(Decimal(str(free.get(instrument.base) or 0)), instrument))
 
-    def _fill(self, order_id: str, symbol: str, trade: Mapping[str, Any]) -> Fill:
-        fee = trade.get("fee") or {"cost": 0, "currency": self._instruments[symbol].quote}
-        amounts = (Decimal(str(trade["amount"])), Decimal(str(trade["price"])), Decimal(str(fee["cost"])))
-        at = datetime.fromtimestamp(trade["timestamp"] / 1000, UTC)
-        return Fill(order_id, str(trade["id"]), symbol, Side(trade["side"]), *amounts, str(fee["currency"]), at)
+    def _look(self, order_id: str) -> Seen:
+        """One look at a working order: those that end by themselves are waited for, a limit that lives for a bar is cancelled first."""
+        tracked = self._line.tracked(order_id)
+        assert tracked is not None
+        order = tracked.order
+        resting = order.kind in SLEEPING or order.life is OrderLife.GTC
+        if not resting and order.kind in (OrderKind.LIMIT, OrderKind.POST_ONLY) and order.life is OrderLife.BAR:
+            self._line.cancel(order_id, order.symbol)
+        return self._line.look(order_id, until_ended=not resting)
+
+    def _resolve_slices(self, order_id: str, symbol: str) -> Answer | None:
+        """The slices of an order, found one by one; they went out in sequence, so the first that is missing ends the search. None: there is none."""
+        index = 0
+        # The time in which a late request could arrive has passed: it was waited out for the order as a whole.
+        while self._line.find(slice_id(order_id, index), symbol):
+            self._follow(order_id, slice_id(order_id, index))
+            if self._line.find(slice_id(order_id, index, attempt=2), symbol):
+                self._follow(order_id, slice_id(order_id, index, attempt=2))
+            index += 1
+        return Answer(order_id, Outcome.CONFIRMED, f"{index} slices") if index else None
+
+    def _follow(self, parent: str, child: str) -> None:
+        self._sent.add(parent)
+        children = self._working.setdefault(parent, [])
+        if child not in children:
+            children.append(child)
+
+    def _market_now(self) -> datetime:
+        with asking("the exchange's time"):
+            return datetime.fromtimestamp(self._exchange.fetch_time() / 1000, UTC)
 
     def _open_orders(self) -> list[tuple[str, str]]:
         found = []
@@ -164,38 +255,3 @@ class ExchangeVenue:
                 orders = self._exchange.fetch_open_orders(symbol)
             found += [(symbol, str(order["clientOrderId"])) for order in orders if str(order["clientOrderId"]).startswith(ID_PREFIX)]
         return found
-
-    def _remember(self, order_id: str, symbol: str) -> None:
-        self._known.add(order_id)
-        self._working[order_id] = symbol
-
-
-def proves_refusal(error: Exception, response: str | None) -> bool:
-    """Whether an error proves that no order exists: a class or code of the allow-list, and an answer with the exchange's own {code, msg}.
-
-    "Duplicate order" is never a refusal: it means that there is one. Source: measured with ccxt against Binance's documented answers.
-    """
-    import ccxt
-
-    body = _refusal_in(response)
-    if body is None or "duplicate" in str(body["msg"]).lower() or isinstance(error, (ccxt.OrderNotFound, ccxt.DuplicateOrderId)):
-        return False
-    refusals = (
-        ccxt.InvalidOrder,
-        ccxt.InsufficientFunds,
-        ccxt.BadSymbol,
-        ccxt.MarketClosed,
-        ccxt.AuthenticationError,
-        ccxt.DDoSProtection,
-        ccxt.RateLimitExceeded,
-    )
-    return isinstance(error, refusals) or body["code"] in PROVEN_REFUSALS
-
-
-def _refusal_in(response: str | None) -> dict[str, Any] | None:
-    """The JSON of an answer, if it is a refusal: a code and a message."""
-    try:
-        body = json.loads(response or "")
-    except ValueError:
-        return None
-    return body if isinstance(body, dict) and "code" in body and "msg" in body else None

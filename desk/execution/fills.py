@@ -20,7 +20,9 @@ def fill_lots(order_lots: int, volume: float, lot: float, participation_cap: flo
 
 def fill_ticks(open_price: float, tick: float, sign: int, half_spread_bps: float, impact_bps: float, participation: float) -> int:
     """Price in ticks of a fill at a bar's open (> 0, quote): worse by spread and impact, then rounded against us; `sign` +1 buys, -1 sells."""
-    raw = open_price * (1 + sign * trade_cost_fraction(half_spread_bps, impact_bps, participation))
+    # The root takes longer than all the rest: none where it would be multiplied by 0.
+    share = participation if impact_bps != 0 else 0.0
+    raw = open_price * (1 + sign * trade_cost_fraction(half_spread_bps, impact_bps, share))
     return ticks_of(raw, tick, sign)
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from decimal import Decimal
 
 from desk.books.journal import Journal
 from desk.errors import OrderUnresolved
-from desk.events import Approved
+from desk.events import Approved, Order
 from desk.execution.venue import Answer, Outcome, Venue
 
 
@@ -18,10 +19,23 @@ class OrderManager:
         self._venue = venue
         self._journal = journal
 
-    def send(self, orders: Sequence[Approved], at: datetime) -> None:
-        """Submit orders that the journal already holds; sells come first. An outcome the venue cannot settle raises `OrderUnresolved`."""
+    def cancel(self, orders: Sequence[Order], at: datetime) -> tuple[tuple[Order, Decimal], ...]:
+        """Cancel resting orders, each until it is proven to have ended; with what each had executed by then (base)."""
+        answers = [self._venue.cancel(order.order_id, order.symbol) for order in orders]
+        self._refuse_doubt(answers)
+        self._record(at, [Answer(answer.order_id, Outcome.CONFIRMED, f"cancel: {answer.detail}") for answer in answers])
+        return tuple((order, answer.filled) for order, answer in zip(orders, answers, strict=True))
+
+    def drop(self, orders: Sequence[Approved], at: datetime, why: str) -> None:
+        """Write down that approved orders will not be sent."""
+        self._record(at, [Answer(approved.order.order_id, Outcome.REJECTED, why) for approved in orders])
+
+    def send(self, orders: Sequence[Approved], at: datetime) -> tuple[Answer, ...]:
+        """Submit orders that the journal already holds, sells first, stops last, and say what became of each. An outcome the venue cannot settle
+        raises `OrderUnresolved`.
+        """
         if not orders:
-            return
+            return ()
         symbols = {approved.order.order_id: approved.order.symbol for approved in orders}
         answers = self._venue.submit(orders)
         self._record(at, answers)
@@ -29,10 +43,12 @@ class OrderManager:
         settled = [self._venue.resolve(answer.order_id, symbols[answer.order_id]) for answer in doubtful]
         self._record(at, settled)
         self._refuse_doubt(settled)
+        final = {answer.order_id: answer for answer in (*answers, *settled)}
+        return tuple(final.values())
 
-    def recover(self, pending: Sequence[Approved], at: datetime) -> None:
-        """After a restart: send those orders of the last step that provably never arrived."""
-        self.send(self.missing(pending), at)
+    def recover(self, pending: Sequence[Approved], at: datetime) -> tuple[Answer, ...]:
+        """After a restart: send those orders that provably never arrived, under the id they have, and say what became of each."""
+        return self.send(self.missing(pending), at)
 
     def missing(self, pending: Sequence[Approved]) -> tuple[Approved, ...]:
         """Ask for every order that may be out there; those the venue proves it never had."""

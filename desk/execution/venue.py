@@ -11,6 +11,9 @@ from typing import Protocol
 
 from desk.events import Approved, BarsClosed, Fill
 
+# Begins the detail of a refused reducing order when what is held cannot be sold: dust, recorded and no alarm.
+TOO_SMALL = "too small"
+
 
 class Outcome(StrEnum):
     """What is known of a submission. Only an explicit allow-list counts as rejected; all else is unresolved."""
@@ -22,11 +25,12 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The venue's answer to one submission."""
+    """The venue's answer to one submission or cancellation. `filled`: what a cancelled order had executed when it ended (base)."""
 
     order_id: str
     outcome: Outcome
     detail: str = ""
+    filled: Decimal = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,9 @@ class Venue(Protocol):
 
     def resolve(self, order_id: str, symbol: str) -> Answer:
         """Ask what became of an order whose outcome is not known."""
+
+    def cancel(self, order_id: str, symbol: str) -> Answer:
+        """Cancel one order until it is proven to have ended; the detail says how, and filled is a normal result."""
 
     def cancel_open(self, at: datetime) -> None:
         """Cancel every open order of ours."""

@@ -46,6 +46,7 @@ class ExchangeSource:
     def __init__(self, exchange: Any, page_limit: int = 1000) -> None:
         self._exchange = exchange
         self._page_limit = page_limit
+        self._closed: dict[Timeframe, datetime] = {}
 
     def instruments(self) -> dict[str, Instrument]:
         """Every symbol on offer with its tick, lot and least notional, exact."""
@@ -57,7 +58,8 @@ class ExchangeSource:
         """The close of the newest bar that is over by the exchange's clock: its time rounded down to the grid."""
         with asking("the exchange's time"):
             now_ms = int(self._exchange.fetch_time())
-        return _instant(now_ms - now_ms % timeframe.milliseconds)
+        self._closed[timeframe] = _instant(now_ms - now_ms % timeframe.milliseconds)
+        return self._closed[timeframe]
 
     def bars(self, symbol: str, timeframe: Timeframe, since: datetime, until: datetime) -> Iterator[pl.DataFrame]:
         """Pages of raw bars opened at or after `since` and closed at or before `until` (never later than the exchange's own clock), in time order.
@@ -66,7 +68,9 @@ class ExchangeSource:
         out of order, otherwise what the venue's refusal means.
         """
         step = timeframe.milliseconds
-        end = min(_milliseconds(until), _milliseconds(self.closed_until(timeframe)))
+        # What was closed stays closed: the clock is asked again only for what it had not reached.
+        known = self._closed.get(timeframe, EPOCH)
+        end = _milliseconds(until if until <= known else min(until, self.closed_until(timeframe)))
         cursor = -(-_milliseconds(since) // step) * step
         while cursor + step <= end:
             with asking(f"candles of {symbol}"):

@@ -23,7 +23,12 @@ from desk.practice_exchange.admin import Admin
 from desk.practice_exchange.clock import WireClock
 from desk.practice_exchange.dialects.binance.weights import DEFAULT_LIMIT
 from desk.practice_exchange.exchange import Exchange
+from desk.practice_exchange.funding import LARGEST_RATE, Funding
 from desk.practice_exchange.journal import Journal
+from desk.practice_exchange.perpetual import Perpetuals
+from desk.practice_exchange.perpetual_account import ContractAccount
+from desk.practice_exchange.perpetual_book import ContractBook
+from desk.practice_exchange.perpetual_dealing import ContractDealing
 from desk.practice_exchange.refusals import Misuse
 from desk.practice_exchange.server import HOST, Wire
 from desk.practice_exchange.tape import Tape
@@ -35,19 +40,23 @@ def main() -> int:
     journal = Journal(given.state)
     try:
         exchange = _exchange(given, journal)
+        contracts = _contracts(given, exchange)
         sockets = (_listen(given.port), _listen(0))
         credentials = journal.credentials()
     except Misuse as refusal:
         print(f"practice exchange: {refusal}", file=sys.stderr)
         return 2
-    asyncio.run(_serve(exchange, credentials, given.weight_limit, sockets))
+    asyncio.run(_serve(exchange, contracts, credentials, given.weight_limit, sockets))
     journal.close()
     return 0
 
 
-async def _serve(exchange: Exchange, credentials: tuple[str, str], weight_limit: int, sockets: tuple[socket.socket, socket.socket]) -> None:
+async def _serve(
+    exchange: Exchange, contracts: Perpetuals, credentials: tuple[str, str], weight_limit: int, sockets: tuple[socket.socket, socket.socket]
+) -> None:
     """Serve until SIGINT, SIGTERM or POST /shutdown."""
     wire = Wire(exchange, credentials, WireClock(), weight_limit)
+    wire.add_contracts(contracts)
     admin = Admin(exchange, wire)
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, admin.stopped.set)
@@ -73,6 +82,13 @@ def _exchange(given: argparse.Namespace, journal: Journal) -> Exchange:
     tape = _tape(given)
     quotes = sorted({listing.quote for listing in tape.listings.values()})
     return Exchange(tape, TradingSettings().costs, journal, speed=given.speed, deposits=dict.fromkeys(quotes, given.deposit))
+
+
+def _contracts(given: argparse.Namespace, exchange: Exchange) -> Perpetuals:
+    tape = exchange.tape
+    book = ContractBook(given.state, tape.hash)
+    dealing = ContractDealing(tape, exchange.costs, book, ContractAccount(tape, book))
+    return Perpetuals(dealing, exchange.clock, Funding(tape.hash, given.funding_rate), given.margin)
 
 
 def _tape(given: argparse.Namespace) -> Tape:
@@ -120,6 +136,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--port", type=_counted(0), default=0, help="port of the exchange; 0: a free one")
     parser.add_argument("--state", type=Path, help="folder in which clock, orders and keys survive a restart")
     parser.add_argument("--deposit", type=_amount, default=TradingSettings().initial_cash, help="quote currency on the account when its state is fresh")
+    parser.add_argument("--margin", type=_amount, default=TradingSettings().initial_cash, help="wallet of each margin asset of perpetuals, state fresh")
+    parser.add_argument("--funding-rate", type=_signed, help="rate of every funding settlement, a fraction; none: drawn from the market")
     parser.add_argument("--weight-limit", type=_counted(1), default=DEFAULT_LIMIT, help="request weight per minute")
     return parser.parse_args()
 
@@ -156,6 +174,16 @@ def _amount(text: str) -> Decimal:
     if not amount.is_finite() or amount < 0:
         raise argparse.ArgumentTypeError(f"expected an amount from 0 on, found {text}")
     return amount
+
+
+def _signed(text: str) -> Decimal:
+    try:
+        rate = Decimal(text)
+    except InvalidOperation as error:
+        raise argparse.ArgumentTypeError(f"expected a rate, found {text}") from error
+    if not rate.is_finite() or abs(rate) > LARGEST_RATE:
+        raise argparse.ArgumentTypeError(f"expected a rate within {LARGEST_RATE} of 0, found {text}")
+    return rate
 
 
 def _instant(text: str) -> datetime:

@@ -8,6 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
+from desk.practice_exchange.admin_account import AccountDesk
 from desk.practice_exchange.dialects.binance.orders import order_payload, trade_payload
 from desk.practice_exchange.exchange import Exchange
 from desk.practice_exchange.faults import fault_of
@@ -29,11 +30,15 @@ class Admin:
         app.router.add_get("/healthz", self._health)
         app.router.add_get("/market", self._market)
         app.router.add_get("/orders", self._orders)
+        app.router.add_get("/marks", self._marks)
+        app.router.add_get("/contracts", self._contracts)
         app.router.add_post("/advance", self._advance)
         app.router.add_post("/shutdown", self._shutdown)
         app.router.add_post("/faults", self._plan_fault)
+        app.router.add_get("/faults", self._list_faults)
         app.router.add_delete("/faults", self._clear_faults)
         app.router.add_post("/wire-clock", self._skew_wire_clock)
+        AccountDesk(self._exchange, self._wire.counter).enter(app)
         app.router.add_post("/streams/{what:close|freeze|thaw}", self._disturb_streams)
         return app
 
@@ -82,6 +87,15 @@ class Admin:
             rows.append({**order_payload(order, listing), "fills": [trade_payload(execution, listing) for execution in book.executions_of(order)]})
         return web.json_response(rows)
 
+    async def _marks(self, request: web.Request) -> web.Response:
+        """When frames left and orders came in: what event-to-order times are measured by."""
+        return web.json_response(self._wire.hub.stopwatch.marks())
+
+    async def _contracts(self, request: web.Request) -> web.Response:
+        """Everything the contract side remembers, exact."""
+        contracts = self._wire.contracts
+        return web.json_response(text=contracts.everything() if contracts is not None else "{}")
+
     async def _advance(self, request: web.Request) -> web.Response:
         bars = await _whole_number(request, "bars")
         if bars is None or bars < 0:
@@ -91,15 +105,17 @@ class Admin:
 
     async def _plan_fault(self, request: web.Request) -> web.Response:
         try:
-            self._wire.faults.plan(fault_of(await request.json()))
+            number = self._wire.plan(fault_of(await request.json()))
         except ValueError as refusal:
             return web.json_response({"error": str(refusal)}, status=400)
-        return web.json_response({"status": "planned"})
+        return web.json_response({"status": "planned", "id": number})
+
+    async def _list_faults(self, request: web.Request) -> web.Response:
+        """Every fault with how many occasions it saw and how many it struck."""
+        return web.json_response(self._wire.faults.rows())
 
     async def _clear_faults(self, request: web.Request) -> web.Response:
-        self._wire.faults.clear()
-        self._wire.clock.skew_ms = 0
-        self._wire.hub.frozen = False
+        self._wire.clear()
         return web.json_response({"status": "clear"})
 
     async def _skew_wire_clock(self, request: web.Request) -> web.Response:
@@ -113,7 +129,7 @@ class Admin:
     async def _disturb_streams(self, request: web.Request) -> web.Response:
         what = request.match_info["what"]
         if what == "close":
-            await self._wire.hub.close_all()
+            await self._wire.close_streams()
         else:
             self._wire.hub.frozen = what == "freeze"
         return web.json_response({"status": what})

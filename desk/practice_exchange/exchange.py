@@ -1,64 +1,30 @@
 """The exchange itself: a tape, a market clock, a book and a ledger. It knows nothing of wires.
 
-Takers meet the forming bar at its open; resting orders fill when a bar trades through them, against that bar's volume. One transaction is one
-journal line, written before anybody hears of it.
+Takers meet the forming bar at its open; resting and sleeping orders meet a bar along its path when it closes. One transaction is one journal
+line, written before anybody hears of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
-from decimal import ROUND_DOWN, Decimal
+from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal
+from typing import Any
 
 from configs.trading import CostSettings
 from configs.vocabulary import Side
 from desk.practice_exchange.book import Book
+from desk.practice_exchange.clearing import Clearing
 from desk.practice_exchange.clock import MarketClock
-from desk.practice_exchange.journal import Journal
-from desk.practice_exchange.ledger import ZERO, Exchanged, Ledger
+from desk.practice_exchange.dealing import Dealing
+from desk.practice_exchange.happenings import BalanceMoved, BalancesChanged, BoundaryReached, Happening, ListChanged, Transaction
+from desk.practice_exchange.journal import Journal, Memory
+from desk.practice_exchange.ledger import ZERO, Ledger
 from desk.practice_exchange.liquidity import Quote
 from desk.practice_exchange.listing import Listing
-from desk.practice_exchange.orders import Execution, Kind, Life, Order, Status, Ticket, row_of
-from desk.practice_exchange.refusals import InsufficientBalance, MarketClosed, UnknownOrder, WouldTake
+from desk.practice_exchange.orders import Kind, Order, OrderList, Status, Ticket, Transfer, row_of
+from desk.practice_exchange.refusals import InsufficientBalance, MarketClosed, UnknownList, UnknownOrder, WouldTrigger, WrongPrices
 from desk.practice_exchange.tape import Tape
-
-COMMISSION_STEP = Decimal("1e-8")
-
-
-@dataclass(frozen=True, slots=True)
-class OrderChanged:
-    """Something happened to an order: "NEW", "TRADE" (with its execution), "CANCELED" or "EXPIRED"."""
-
-    order: Order
-    what: str
-    execution: Execution | None
-
-
-@dataclass(frozen=True, slots=True)
-class BalancesChanged:
-    """These assets have new balances."""
-
-    assets: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class BoundaryReached:
-    """Bars closed, and the next ones opened, at this instant."""
-
-    now_ms: int
-
-
-Happening = OrderChanged | BalancesChanged | BoundaryReached
-
-
-@dataclass(slots=True)
-class _Transaction:
-    """What one request or one boundary changes, collected until it is written."""
-
-    orders: dict[int, Order] = field(default_factory=dict)
-    executions: list[Execution] = field(default_factory=list)
-    assets: set[str] = field(default_factory=set)
-    told: list[Happening] = field(default_factory=list)
+from desk.practice_exchange.triggers import BIPS, at_once, direction, follow
 
 
 class Exchange:
@@ -69,18 +35,17 @@ class Exchange:
         self.tape = tape
         self.costs = costs
         self.clock = MarketClock(memory.now_ms or tape.history_until_ms, tape.timeframe.milliseconds, tape.ends_at_ms, speed)
-        self.book = Book(memory.orders.values(), memory.executions)
+        self.book = Book(memory.orders.values(), memory.executions, memory.lists.values())
         self.ledger = Ledger(memory.accounts)
+        self.terms = memory.terms
+        self.transfers = memory.transfers
         self.publish: Callable[[Happening], None] = lambda happening: None
+        self.halted: dict[str, int] = {}
+        self.delisted: set[str] = set()
         self._journal = journal
-        self._fee_rate = Decimal(str(costs.fee_rate))
-        self._taken: dict[str, Decimal] = {}
-        for listing in tape.listings.values():
-            self.ledger.open((listing.base, listing.quote))
-        if memory.now_ms is None:
-            for asset, amount in deposits.items():
-                self.ledger.deposit(asset, amount)
-        self._remember_taken()
+        self._clearing = Clearing(self.book, self.ledger, tape.listings, fee_rate=Decimal(str(costs.fee_rate)), terms=self.terms, prices=self.price_of)
+        self._dealing = Dealing(tape, costs, self._clearing, memory.taken)
+        self._found(memory, deposits)
         journal.compact(self._everything())
 
     def now_ms(self) -> int:
@@ -93,152 +58,181 @@ class Exchange:
 
     def quote(self, symbol: str) -> Quote | None:
         """The market of a symbol at this instant; None when no bar opened at the last boundary."""
-        candles = self.tape.candles[symbol]
-        row = candles.at(self.clock.settled_ms)
-        if row is None:
-            return None
-        return Quote(self.listing(symbol), self.costs, float(candles.open[row]), float(candles.volume[row]), self._taken.get(symbol, ZERO))
+        return None if symbol in self.halted else self._dealing.quote(symbol, self.clock.settled_ms)
+
+    def price_of(self, asset: str, quote: str) -> Decimal | None:
+        """What one unit of an asset is worth in another at this instant; None when no open market of the two is listed."""
+        if asset == quote:
+            return Decimal(1)
+        straight, inverse = (self.quote(name) if name in self.tape.listings else None for name in (f"{asset}/{quote}", f"{quote}/{asset}"))
+        if straight is not None:
+            return Decimal(str(straight.open))
+        return None if inverse is None else 1 / Decimal(str(inverse.open))
 
     def place(self, ticket: Ticket, *, dry: bool = False) -> Order:
         """Accept an order and let it meet the market. Raises a Refusal and changes nothing when it cannot be accepted; `dry` only looks."""
-        quote = self.quote(ticket.symbol)
-        if quote is None:
-            raise MarketClosed
+        quote = self._open_quote(ticket.symbol)
         order = self.book.accept(ticket, self.now_ms())
-        takes = self._takes(order, quote)
-        asset, reserved = self._cost(order, quote, takes)
-        if reserved > self.ledger.of(asset).free:
+        takes, reserved = self._judge(ticket, order, quote)
+        if reserved > self.ledger.of(self._clearing.pays(order)).free:
             raise InsufficientBalance
         if dry:
             return order
-        change = _Transaction()
-        self.ledger.lock(asset, reserved)
-        order.reserved = reserved
-        self.book.enter(order)
-        self._tell(change, order, "NEW")
-        if takes:
-            self._execute(change, order, takes, quote.price(takes, order.side.sign), maker=False)
-        if order.open and (order.kind is Kind.MARKET or order.life is not Life.UNTIL_CANCELLED):
-            self._end(change, order, Status.EXPIRED)
+        change = Transaction()
+        self._clearing.enter(change, order, reserved)
+        if order.working:
+            self._dealing.work(change, order, quote, takes, self.now_ms())
         self._commit(change)
         return order
+
+    def place_list(self, above: Ticket, below: Ticket, client_id: str) -> OrderList:
+        """Accept two orders on both sides of the market of which one may fill. Money is reserved once, for the dearer one. Raises a Refusal."""
+        quote, now = self._open_quote(above.symbol), self.now_ms()
+        if not _level(above) > Decimal(str(quote.open)) > _level(below):
+            raise WrongPrices
+        tickets = (above, below)
+        legs = [self.book.accept(ticket, now, after=number) for number, ticket in enumerate(tickets)]
+        needed = [self._judge(ticket, leg, quote)[1] for ticket, leg in zip(tickets, legs, strict=True)]
+        if max(needed) > self.ledger.of(self._clearing.pays(legs[0])).free:
+            raise InsufficientBalance
+        orders, change = self.book.begin_list(above.symbol, client_id, legs, now), Transaction()
+        change.lists[orders.id] = orders
+        for leg, reserved in zip(legs, (max(needed), ZERO), strict=True):
+            self._clearing.enter(change, leg, reserved)
+            if leg.working:
+                self._dealing.work(change, leg, quote, ZERO, now)
+        change.told.append(ListChanged(orders, self.book.legs(orders)))
+        self._commit(change)
+        return orders
 
     def cancel(self, order: Order | None) -> Order:
-        """Cancel an open order; raises UnknownOrder when there is none."""
+        """Cancel an open order, and the whole list it belongs to; raises UnknownOrder when there is none."""
         if order is None or not order.open:
             raise UnknownOrder
-        change = _Transaction()
-        self._end(change, order, Status.CANCELED)
+        change = Transaction()
+        self._clearing.end(change, order, Status.CANCELED, self.now_ms())
         self._commit(change)
         return order
 
+    def cancel_list(self, orders: OrderList | None) -> OrderList:
+        """Cancel every order of a list; raises UnknownList when none of it is open."""
+        if orders is None or orders.done:
+            raise UnknownList
+        self.cancel(next(leg for leg in self.book.legs(orders) if leg.open))
+        return orders
+
+    def transfer(self, asset: str, amount: Decimal) -> Transfer:
+        """Bring money in from outside (amount > 0), or send it out. Raises InsufficientBalance when less is free."""
+        if amount < 0:
+            self.ledger.withdraw(asset, -amount)
+        else:
+            self.ledger.deposit(asset, amount)
+        made = Transfer(len(self.transfers) + 1, asset, amount, self.now_ms())
+        self.transfers.append(made)
+        change = Transaction(transfers=[made], assets={asset}, told=[BalanceMoved(asset, amount)])
+        self._commit(change)
+        return made
+
+    def agree(self, **switches: bool) -> None:
+        """Change what the account and its keys may do; the names are those of Terms."""
+        for name, value in switches.items():
+            setattr(self.terms, name, value)
+        self._journal.write({**self._line(Transaction()), "terms": self.terms.row()})
+
+    def register_key(self, api_key: str, public_key: str) -> None:
+        """Let requests be signed with the private half of this key (PEM)."""
+        self.terms.keys[api_key] = public_key
+        self.agree()
+
+    def halt(self, symbol: str, *, for_good: bool) -> None:
+        """Let a symbol trade no more from now on. For good: its orders end, and it has no price."""
+        self.halted.setdefault(symbol, self.clock.settled_ms)
+        if for_good:
+            self.delisted.add(symbol)
+            for order in [each for each in self.book.open_orders() if each.symbol == symbol]:
+                # An order of a list takes its sibling with it.
+                if order.open:
+                    self.cancel(order)
+
+    def reopen(self) -> None:
+        """Let every symbol trade."""
+        self.halted.clear()
+        self.delisted.clear()
+
     def step(self) -> bool:
-        """Let one bar of every symbol close: resting orders meet it, then time stands at the next boundary. False at the end of the tape."""
+        """Let one bar of every symbol close: orders meet it, then time stands at the next boundary. False at the end of the tape."""
         if self.clock.over:
             return False
-        boundary = self.clock.settled_ms + self.clock.step_ms
-        change = _Transaction()
-        for symbol in sorted({order.symbol for order in self.book.open_orders()}):
-            self._match(change, symbol, boundary)
+        opened, boundary = self.clock.settled_ms, self.clock.settled_ms + self.clock.step_ms
+        change = Transaction()
+        symbols = sorted({order.symbol for order in self.book.open_orders()} - set(self.halted))
+        for symbol in symbols:
+            self._dealing.walk(change, symbol, opened, boundary)
         self.clock.settle(boundary)
-        self._taken.clear()
+        self._dealing.taken.clear()
+        for symbol in symbols:
+            self._dealing.open_bar(change, symbol, boundary)
         change.told.append(BoundaryReached(boundary))
         self._commit(change)
         return True
 
-    def _takes(self, order: Order, quote: Quote) -> Decimal:
-        """How much the order takes from the market at once. Fixes the quantity of an order given in quote currency."""
-        sign = order.side.sign
-        if order.quote_quantity:
-            order.quantity = quote.within_budget(order.quote_quantity, sign)
-            return order.quantity
-        if order.kind is Kind.MARKET:
-            return min(order.quantity, quote.available)
-        crosses = sign * (order.price - quote.touch(sign)) >= 0
-        if order.kind is Kind.POST_ONLY and crosses:
-            raise WouldTake
-        takes = quote.within_limit(order.quantity, sign, order.price) if crosses else ZERO
-        return ZERO if order.life is Life.ALL_OR_NOTHING and takes < order.quantity else takes
+    def _found(self, memory: Memory, deposits: dict[str, Decimal]) -> None:
+        """Open the accounts of all that is listed; a fresh state has its deposits."""
+        for listing in self.tape.listings.values():
+            self.ledger.open((listing.base, listing.quote))
+        for asset, amount in deposits.items() if memory.now_ms is None else ():
+            self.ledger.deposit(asset, amount)
 
-    def _cost(self, order: Order, quote: Quote, takes: Decimal) -> tuple[str, Decimal]:
-        """The asset an order pays with and how much it must have: the whole order, at its limit or at the price it takes."""
-        listing = self.listing(order.symbol)
+    def _open_quote(self, symbol: str) -> Quote:
+        quote = self.quote(symbol)
+        if quote is None:
+            raise MarketClosed
+        return quote
+
+    def _judge(self, ticket: Ticket, order: Order, quote: Quote) -> tuple[Decimal, Decimal]:
+        """What an order takes at once, and how much of the asset it pays with it must have: the whole order, at the price it names or takes."""
+        takes, last = ZERO, Decimal(str(quote.open))
+        if order.working:
+            takes = self._dealing.takes(order, quote)
+        elif at_once(ticket, last):
+            raise WouldTrigger
+        else:
+            follow(order, last, last)
         if order.side is Side.SELL:
-            return listing.base, order.quantity
-        price = order.price if order.kind is not Kind.MARKET else quote.price(takes, 1)
-        return listing.quote, order.quantity * price
+            return takes, order.quantity
+        if order.kind.priced:
+            return takes, order.quantity * order.price
+        if order.kind is Kind.MARKET:
+            return takes, order.quantity * quote.price(takes, 1)
+        trailed = last * (1 + direction(order.side, order.kind) * order.trailing_bips / BIPS)
+        return takes, order.quantity * (order.stop_price or trailed)
 
-    def _match(self, change: _Transaction, symbol: str, boundary: int) -> None:
-        """Fill resting orders that the closing bar traded through, best price first, oldest first, up to the share of its volume."""
-        candles = self.tape.candles[symbol]
-        row, quote = candles.at(self.clock.settled_ms), self.quote(symbol)
-        if row is None or quote is None:
-            return
-        left = quote.available
-        for order in (*self.book.resting(symbol, Side.BUY), *self.book.resting(symbol, Side.SELL)):
-            extreme = candles.low[row] if order.side is Side.BUY else candles.high[row]
-            if order.side.sign * (order.price - Decimal(str(float(extreme)))) > 0 and left > 0:
-                quantity = min(order.remaining, left)
-                left -= quantity
-                self._execute(change, order, quantity, order.price, maker=True, at_ms=boundary)
-
-    def _execute(self, change: _Transaction, order: Order, quantity: Decimal, price: Decimal, *, maker: bool, at_ms: int | None = None) -> None:
-        listing, worth = self.listing(order.symbol), quantity * price
-        base, quote = (listing.base, quantity), (listing.quote, worth)
-        (pays, paid), (receives, received) = (quote, base) if order.side is Side.BUY else (base, quote)
-        commission = (received * self._fee_rate).quantize(COMMISSION_STEP, ROUND_DOWN)
-        at_ms = self.now_ms() if at_ms is None else at_ms
-        execution = Execution(self.book.next_execution, order.id, order.symbol, order.side, quantity, price, commission, receives, at_ms, maker)
-        kept = order.reserved if quantity == order.remaining else min(order.reserved, self._share_of_reserve(order, quantity))
-        self.ledger.exchange(Exchanged(pays, paid, kept, receives, received, commission))
-        order.reserved -= kept
-        order.filled += quantity
-        order.filled_quote += worth
-        order.updated_ms = at_ms
-        order.status = Status.FILLED if order.filled == order.quantity else Status.PARTIALLY_FILLED
-        self.book.record(execution)
-        self.book.settle(order)
-        if not maker:
-            self._taken[order.symbol] = self._taken.get(order.symbol, ZERO) + quantity
-        change.executions.append(execution)
-        self._tell(change, order, "TRADE", execution)
-
-    def _share_of_reserve(self, order: Order, quantity: Decimal) -> Decimal:
-        """What was reserved for this part of the order."""
-        return quantity * (order.reserved / order.remaining)
-
-    def _end(self, change: _Transaction, order: Order, status: Status) -> None:
-        listing = self.listing(order.symbol)
-        self.ledger.release(listing.quote if order.side is Side.BUY else listing.base, order.reserved)
-        order.reserved = ZERO
-        order.status = status
-        order.updated_ms = self.now_ms()
-        self.book.settle(order)
-        self._tell(change, order, status.value)
-
-    def _tell(self, change: _Transaction, order: Order, what: str, execution: Execution | None = None) -> None:
-        listing = self.listing(order.symbol)
-        change.orders[order.id] = order
-        change.assets |= {listing.base, listing.quote}
-        # A copy: the order goes on changing before anybody hears of this.
-        change.told.append(OrderChanged(replace(order), what, execution))
-
-    def _commit(self, change: _Transaction) -> None:
-        self._journal.write(self._line(change.orders.values(), change.executions, change.assets))
+    def _commit(self, change: Transaction) -> None:
+        self._journal.write(self._line(change))
         if change.assets:
             change.told.append(BalancesChanged(tuple(sorted(change.assets))))
         for happening in change.told:
             self.publish(happening)
 
-    def _everything(self) -> dict[str, object]:
-        return {"market": self.tape.hash, **self._line(self.book.orders(), self.book.executions, self.ledger.accounts)}
+    def _everything(self) -> dict[str, Any]:
+        everything = Transaction(
+            {order.id: order for order in self.book.orders()}, self.book.lists, self.book.executions, self.transfers, set(self.ledger.accounts)
+        )
+        return {"market": self.tape.hash, **self._line(everything), "terms": self.terms.row()}
 
-    def _line(self, orders: Iterable[Order], executions: Iterable[Execution], assets: Iterable[str]) -> dict[str, object]:
-        rows = {"orders": [row_of(order) for order in orders], "executions": [row_of(execution) for execution in executions]}
-        return {"now": self.clock.settled_ms, **rows, "balances": self.ledger.rows(assets)}
+    def _line(self, change: Transaction) -> dict[str, Any]:
+        """One transaction as the journal keeps it; what is empty is left out, except what every line has."""
+        line = {"now": self.clock.settled_ms, "orders": _rows(change.orders.values()), "executions": _rows(change.executions)}
+        line["balances"] = self.ledger.rows(change.assets)
+        taken = {symbol: str(amount) for symbol, amount in self._dealing.taken.items()}
+        others = {"lists": _rows(change.lists.values()), "transfers": _rows(change.transfers), "taken": taken}
+        return {**line, **{name: rows for name, rows in others.items() if rows}}
 
-    def _remember_taken(self) -> None:
-        """What was taken of the forming bar before a restart counts after it."""
-        for execution in self.book.executions:
-            if not execution.maker and execution.at_ms >= self.clock.settled_ms:
-                self._taken[execution.symbol] = self._taken.get(execution.symbol, ZERO) + execution.quantity
+
+def _rows(values: Iterable[Any]) -> Sequence[dict[str, Any]]:
+    return [row_of(value) for value in values]
+
+
+def _level(ticket: Ticket) -> Decimal:
+    """Where an order of a list stands: at its trigger, or at its limit when it rests."""
+    return ticket.stop_price if ticket.kind.conditional else ticket.price

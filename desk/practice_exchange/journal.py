@@ -11,12 +11,14 @@ import json
 import os
 import secrets
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from desk.practice_exchange.ledger import Account, account_of
-from desk.practice_exchange.orders import Execution, Order, execution_of, order_of
+from desk.practice_exchange.orders import Execution, Order, OrderList, Transfer, execution_of, list_of, order_of, transfer_of
 from desk.practice_exchange.refusals import Misuse
+from desk.practice_exchange.terms import Terms
 
 PRIVATE = 0o600
 KEY_BYTES = 32
@@ -31,13 +33,26 @@ class Memory:
     orders: dict[int, Order] = field(default_factory=dict)
     executions: list[Execution] = field(default_factory=list)
     accounts: dict[str, Account] = field(default_factory=dict)
+    lists: dict[int, OrderList] = field(default_factory=dict)
+    transfers: list[Transfer] = field(default_factory=list)
+    terms: Terms = field(default_factory=Terms)
+    # What was taken of the bar that is forming, by symbol.
+    taken: dict[str, Decimal] = field(default_factory=dict)
 
     def apply(self, line: dict[str, Any]) -> None:
         """Fold in one transaction."""
+        if self.now_ms != int(line["now"]):
+            self.taken.clear()
         self.now_ms = int(line["now"])
         self.orders.update((order.id, order) for order in map(order_of, line["orders"]))
         self.executions.extend(map(execution_of, line["executions"]))
         self.accounts.update((asset, account_of(row)) for asset, row in line["balances"].items())
+        # Lines of an older exchange have none of what follows.
+        self.lists.update((each.id, each) for each in map(list_of, line.get("lists", ())))
+        self.transfers.extend(map(transfer_of, line.get("transfers", ())))
+        self.taken.update((symbol, Decimal(amount)) for symbol, amount in line.get("taken", {}).items())
+        if "terms" in line:
+            self.terms = Terms(**line["terms"])
 
 
 class Journal:

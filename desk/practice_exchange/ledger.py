@@ -1,6 +1,6 @@
 """Double entry in Decimal: what the account has free and locked, what the street gave or took, what was paid in commission.
 
-Per asset, free + locked + street + commission is the amount deposited, always and exactly.
+Per asset, free + locked + street + commission is the amount deposited, always and exactly (less what was withdrawn).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Account:
 
     @property
     def total(self) -> Decimal:
-        """Everything, wherever it is: the amount deposited."""
+        """Everything, wherever it is: the amount deposited and not withdrawn."""
         return self.free + self.locked + self.street + self.commission
 
 
@@ -59,6 +59,20 @@ class Ledger:
     def deposit(self, asset: str, amount: Decimal) -> None:
         """Bring in an amount from outside."""
         self.of(asset).free += amount
+
+    def withdraw(self, asset: str, amount: Decimal) -> None:
+        """Send an amount outside. Raises InsufficientBalance and changes nothing when less is free."""
+        account = self.of(asset)
+        if amount > account.free:
+            raise InsufficientBalance
+        account.free -= amount
+
+    def charge(self, asset: str, amount: Decimal) -> None:
+        """Take a commission that is not a part of what a trade brings in."""
+        account = self.of(asset)
+        account.free -= amount
+        account.commission += amount
+        _check(account)
 
     def lock(self, asset: str, amount: Decimal) -> None:
         """Reserve for an order. Raises InsufficientBalance and changes nothing when there is not enough."""

@@ -31,5 +31,17 @@ class UnknownOrder(Refusal):
     """There is no such open order to cancel."""
 
 
+class WouldTrigger(Refusal):
+    """A conditional order would wake at once."""
+
+
+class WrongPrices(Refusal):
+    """The prices of a list's orders do not lie on both sides of the market."""
+
+
+class UnknownList(Refusal):
+    """There is no such list of orders with one still open."""
+
+
 class LedgerBroken(Exception):
     """An amount would become negative: a fault of the exchange itself, never of its client."""

@@ -84,7 +84,7 @@ def tape_options(market: MarketSettings, candles: Sequence[Path]) -> tuple[str, 
 
 def serve_exchange(candles: Sequence[Path], arguments: Sequence[str]) -> int:
     """Serve in the foreground; the greeting gets the ccxt constructor config that reaches this exchange."""
-    from desk.execution.ccxt_settings import constructor_config, printable
+    from desk.execution.ccxt_settings import Dialect, constructor_config, printable
 
     options = [part for path in candles for part in ("--candles", str(path.resolve()))]
     with subprocess.Popen([sys.executable, "-m", "desk.practice_exchange", *options, *arguments], stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
@@ -93,8 +93,9 @@ def serve_exchange(candles: Sequence[Path], arguments: Sequence[str]) -> int:
         signal.signal(signal.SIGTERM, lambda *_: process.terminate())
         if line := process.stdout.readline():
             greeting = json.loads(line)
-            config = printable(constructor_config(greeting["rest"], greeting["ws"], greeting["api_key"], greeting["secret"]))
-            sys.stdout.write(json.dumps({**greeting, "ccxt": config}) + "\n")
+            reach = (greeting["rest"], greeting["ws"], greeting["api_key"], greeting["secret"])
+            spot, linear = (printable(constructor_config(*reach, dialect)) for dialect in Dialect)
+            sys.stdout.write(json.dumps({**greeting, "ccxt": spot, "ccxt_linear": linear}) + "\n")
             sys.stdout.flush()
         try:
             return process.wait()

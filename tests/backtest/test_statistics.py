@@ -9,14 +9,22 @@ import pytest
 from scipy import stats
 
 from desk.backtest.statistics import (
+    average_uniqueness,
+    benjamini_hochberg,
     block_t_test,
     deflated_sharpe_ratio,
+    effective_number_of_trials,
     expected_maximum_sharpe,
     minimum_backtest_length,
     minimum_track_record_length,
+    optimal_block_bars,
     probabilistic_sharpe_ratio,
     probability_of_backtest_overfitting,
     reality_check,
+    sequential_bootstrap,
+    sharpe_interval,
+    stationary_bootstrap,
+    superior_predictive_abilities,
     superior_predictive_ability,
 )
 from desk.errors import ContractBroken
@@ -147,3 +155,135 @@ def test_dependent_returns_do_not_fool_blocks() -> None:
 @pytest.mark.parametrize("returns", [np.zeros(100), np.ones(15)])
 def test_too_little_to_test_is_undefined(returns: np.ndarray) -> None:
     assert all(map(math.isnan, block_t_test(returns, 10)))
+
+
+@pytest.mark.parametrize("copies", [1, 4])
+def test_copies_of_a_trial_count_once(copies: int) -> None:
+    """Five independent trials, each as often as said: five, but for the correlations that 20,000 periods leave by chance."""
+    returns = np.repeat(noise(8, 20000, 5), copies, axis=1)
+
+    assert pytest.approx(5.0, rel=1e-3) == effective_number_of_trials(returns)
+
+
+def test_trials_that_never_moved_do_not_count() -> None:
+    assert pytest.approx(1.0) == effective_number_of_trials(np.column_stack([noise(1, 100, 1), np.zeros(100)]))
+    assert math.isnan(effective_number_of_trials(np.zeros((100, 3))))
+    with pytest.raises(ContractBroken, match="stack the trials"):
+        effective_number_of_trials(np.zeros(100))
+
+
+@pytest.mark.parametrize("shared", [0.2, 0.5, 0.8])
+def test_a_factor_common_to_all_trials_is_not_deflated_too_little(shared: float) -> None:
+    """The best of 50 Sharpe ratios that correlate by `shared` is in truth sqrt(1 - shared) times the best of 50 independent ones."""
+    random = np.random.default_rng(9)
+    returns = math.sqrt(shared) * random.normal(size=(20000, 1)) + math.sqrt(1 - shared) * random.normal(size=(20000, 50))
+
+    effective = effective_number_of_trials(returns)
+
+    assert 1 < effective < 50
+    assert expected_maximum_sharpe(effective) >= math.sqrt(1 - shared) * expected_maximum_sharpe(50)
+
+
+@pytest.mark.parametrize("n_trials", [1.0, 1.01, 1.2, 1.5, 2.0])
+def test_more_trials_are_never_expected_to_do_worse(n_trials: float) -> None:
+    assert 0.0 <= expected_maximum_sharpe(n_trials) <= expected_maximum_sharpe(n_trials + 0.3)
+
+
+def test_resampled_blocks_are_as_long_as_asked_on_average_and_wrap_around() -> None:
+    """A block ends with chance 1 / 10 at each row; it also seems to go on when the next begins by chance where it ended."""
+    rows = np.concatenate(list(stationary_bootstrap(500, mean_block_bars=10, n_resamples=200, seed=1)))
+
+    broken = np.mean(np.diff(rows.reshape(200, 500), axis=1) % 500 != 1)
+    assert pytest.approx(0.1, rel=0.05) == broken
+    assert set(range(500)) == set(rows.tolist())
+    assert pytest.approx(1.0, rel=0.05) == np.bincount(rows, minlength=500)[:5].mean() / np.bincount(rows, minlength=500).mean()
+
+
+def test_the_same_seed_draws_the_same_resamples_and_blocks_shorter_than_a_bar_are_refused() -> None:
+    first, second = (next(stationary_bootstrap(50, mean_block_bars=3, n_resamples=1, seed=4)) for _ in range(2))
+
+    assert first.tolist() == second.tolist()
+    with pytest.raises(ContractBroken, match="at least one bar"):
+        next(stationary_bootstrap(50, mean_block_bars=0.5, n_resamples=1, seed=4))
+
+
+def test_what_remembers_longer_needs_longer_blocks() -> None:
+    plain = noise(10, 2000, 1)[:, 0]
+    smooth = np.convolve(plain, np.ones(20) / 20, "valid")
+
+    assert optimal_block_bars(plain) < 5 < optimal_block_bars(smooth)
+    assert optimal_block_bars(smooth) == optimal_block_bars(np.column_stack([plain[19:], smooth]))
+    assert 1.0 == optimal_block_bars(np.zeros(100)) == optimal_block_bars(plain[:5])
+
+
+def test_an_interval_of_the_sharpe_ratio_covers_the_truth_as_often_as_it_says() -> None:
+    """100 worlds of a true ratio of .1: 90 intervals of 90 % hold it, binomial sd 3."""
+    worlds = np.random.default_rng(11).normal(0.1, 1.0, (100, 300))
+
+    intervals = [sharpe_interval(world, mean_block_bars=1, n_resamples=200) for world in worlds]
+
+    assert 80 <= sum(low <= 0.1 <= high for low, high in intervals) <= 98
+    assert all(map(math.isnan, sharpe_interval(np.zeros(100))))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_hansens_p_values_stand_in_their_order(seed: int) -> None:
+    returns = noise(seed, 300, 6) + np.linspace(-0.002, 0.0005, 6)
+
+    found = superior_predictive_abilities(returns, n_resamples=300)
+
+    assert found.lower <= found.consistent <= found.upper
+    assert found.consistent == superior_predictive_ability(returns, n_resamples=300)
+
+
+def test_four_of_fifteen_are_discoveries() -> None:
+    """Benjamini and Hochberg 1995, section 4.1: at a false discovery rate of 5 % the four smallest p-values are significant."""
+    p_values = np.array(
+        [0.0001, 0.0004, 0.0019, 0.0095, 0.0201, 0.0278, 0.0298, 0.0344, 0.0459, 0.3240, 0.4262, 0.5719, 0.6528, 0.7590, 1.0000],
+    )
+
+    adjusted = benjamini_hochberg(p_values)
+
+    assert 4 == np.sum(adjusted <= 0.05)
+    assert pytest.approx(0.0095 * 15 / 4) == adjusted[3]
+
+
+def test_what_was_not_tested_does_not_count() -> None:
+    adjusted = benjamini_hochberg(np.array([0.01, math.nan, 0.04]))
+
+    assert [0.02, 0.04] == pytest.approx(adjusted[[0, 2]].tolist())
+    assert math.isnan(adjusted[1])
+
+
+def test_the_uniqueness_of_three_labels_by_hand() -> None:
+    """Rows 0-2, 2-3 and 4-5: row 2 is shared by the first two. Lopez de Prado 2018, the labels of section 4.5.3."""
+    unique = average_uniqueness(np.array([0, 2, 4]), np.array([2, 3, 5]))
+
+    assert [5 / 6, 3 / 4, 1.0] == pytest.approx(unique.tolist())
+
+
+def test_the_second_draw_has_the_chances_of_the_book() -> None:
+    """Lopez de Prado 2018, section 4.5.3: after the second label the chances are 5/14, 3/14 and 6/14; 4 sds of 8,000 draws are .022."""
+    starts, ends = np.array([0, 2, 4]), np.array([2, 3, 5])
+    draws = np.array([sequential_bootstrap(starts, ends, 2, seed=seed) for seed in range(8000)])
+
+    second = draws[draws[:, 0] == 1, 1]
+
+    assert [5 / 14, 3 / 14, 6 / 14] == pytest.approx((np.bincount(second, minlength=3) / len(second)).tolist(), abs=4 * math.sqrt(0.25 / len(second)))
+
+
+def test_sequential_draws_say_less_again_than_even_draws() -> None:
+    starts = np.arange(0, 200)
+    ends = starts + 9
+
+    drawn = [sequential_bootstrap(starts, ends, 30, seed=seed) for seed in range(20)]
+    even = [np.random.default_rng(seed).integers(0, 200, 30) for seed in range(20)]
+
+    assert np.mean([average_uniqueness(starts[rows], ends[rows]).mean() for rows in drawn]) > np.mean(
+        [average_uniqueness(starts[rows], ends[rows]).mean() for rows in even]
+    )
+
+
+def test_a_label_must_not_end_before_it_starts() -> None:
+    with pytest.raises(ContractBroken, match="none before its start"):
+        average_uniqueness(np.array([3]), np.array([2]))

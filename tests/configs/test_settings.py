@@ -236,6 +236,7 @@ def another(path: str) -> Any:
         "market.timeframe": "4h",
         "trading.execution.submission": "stream",
         "trading.execution.route": "twap",
+        "trading.costs.fee_tiers": [{"volume": 1000000.0, "taker": 0.0008}],
         "market.practice.timeframe": "4h",
         "market.practice.start": "2024-01-01T00:00:00Z",
         "operations.log_level": "DEBUG",

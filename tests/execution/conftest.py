@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import ccxt
+import ccxt.pro
 import pytest
 
-from configs.vocabulary import Timeframe
+from configs.vocabulary import Submission, Timeframe
 from desk.events import BarsClosed
 from desk.execution.ccxt_settings import constructor_config
+from desk.execution.streamed_orders import order_wire
 from desk.market.exchange_source import ExchangeSource
 from desk.market.streamed_feed import StreamedFeed, Window
+
+Wire = tuple[Any, Callable[[float], None] | None]
 
 
 @dataclass
@@ -25,6 +29,11 @@ class Practice:
 
     client: Any
     admin: str
+    config: dict[str, Any]
+
+    def streams(self) -> Any:
+        """A ccxt.pro client of the same exchange."""
+        return ccxt.pro.binance(self.config)
 
     def advance(self) -> None:
         """Move the market on by one bar."""
@@ -54,10 +63,18 @@ class Practice:
 
 
 @pytest.fixture(scope="session")
+def wires(practice: Practice) -> Iterator[dict[str, Wire]]:
+    """By name: the wires that orders to the practice exchange can leave by, and how each waits for news."""
+    with order_wire(practice.client, practice.streams, Submission.STREAM) as stream, order_wire(practice.client, practice.streams, Submission.REST) as rest:
+        yield {"rest": rest, "stream": stream}
+
+
+@pytest.fixture(scope="session")
 def practice(practice_exchange: Callable[..., dict[str, Any]]) -> Practice:
     """A practice exchange with two symbols and a client whose receive window is short, so that proofs of absence are quick."""
     greeting = practice_exchange("--seed", "11", "--symbols", "BTC/USDT,ETH/USDT", "--history-bars", "300", "--stream-bars", "400")
-    client = ccxt.binance(constructor_config(greeting["rest"], greeting["ws"], greeting["api_key"], greeting["secret"]))
+    config = constructor_config(greeting["rest"], greeting["ws"], greeting["api_key"], greeting["secret"])
+    client = ccxt.binance(config)
     client.options["recvWindow"] = 500
     client.load_markets()
-    return Practice(client, greeting["admin"])
+    return Practice(client, greeting["admin"], config)

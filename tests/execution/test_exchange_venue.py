@@ -17,8 +17,9 @@ from configs.vocabulary import Side, Timeframe
 from desk.clock import WallClock
 from desk.errors import PreflightFailed
 from desk.events import Approved, Order
-from desk.execution.exchange_venue import ExchangeVenue, proves_refusal
+from desk.execution.exchange_venue import ExchangeVenue
 from desk.execution.order import order_id
+from desk.execution.outcome import proves_refusal
 from desk.execution.readiness import preflight, trading_scope
 from desk.execution.venue import Outcome
 from desk.instruments import Instrument
@@ -253,3 +254,59 @@ def test_preflight_names_a_symbol_nobody_lists(practice: Any, instruments: dict[
 
     with pytest.raises(PreflightFailed, match="DOGE/USDT"):
         preflight(practice.client, {**instruments, "DOGE/USDT": doge})
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"kind": "drop"},
+        {"kind": "truncate"},
+        {"kind": "http", "status": 200},
+        {"kind": "empty", "status": 200},
+        {"kind": "http", "status": 502},
+        {"kind": "http", "status": 504},
+        {"kind": "error", "status": 503, "code": -1008, "msg": "Server is currently overloaded with other requests."},
+        {"kind": "error", "status": 408, "code": -1007, "msg": "Timeout waiting for response from backend server. Send status unknown."},
+        {"kind": "error", "status": 500, "code": -1000, "msg": "An unknown error occurred while processing the request."},
+        {"kind": "error", "status": 400, "code": -2010, "msg": "Duplicate order sent."},
+    ],
+    ids=lambda fault: "-".join(str(value) for name, value in fault.items() if name != "msg"),
+)
+def test_whatever_becomes_of_the_answer_the_order_exists_once_and_its_executions_are_booked(
+    practice: Any, instruments: dict[str, Instrument], lease: ArmedLease, fault: dict[str, Any]
+) -> None:
+    """The exchange did what it was asked and the answer was lost, cut, false or an excuse."""
+    market, approved = venue(practice.client, instruments, lease), order(practice, instruments)
+    practice.plan({"method": "POST", "path": "/api/v3/order", **fault})
+
+    (doubtful,) = market.submit([approved])
+    settled = market.resolve(approved.order.order_id, "BTC/USDT")
+    again = market.submit([approved])
+
+    assert (Outcome.UNRESOLVED, Outcome.CONFIRMED, Outcome.CONFIRMED) == (doubtful.outcome, settled.outcome, again[0].outcome)
+    assert approved.order.quantity == sum(fill.quantity for fill in market.executions())
+    assert 1 == accepted(practice, approved)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"status": 429, "code": -1003, "msg": "Too many requests; current limit is 6000 request weight per 1 MINUTE."},
+        {"status": 418, "code": -1003, "msg": "Way too much request weight used; IP banned until 1."},
+        {"status": 400, "code": -1021, "msg": "Timestamp for this request is outside of the recvWindow."},
+        {"status": 400, "code": -1013, "msg": "Filter failure: NOTIONAL"},
+        {"status": 401, "code": -2015, "msg": "Invalid API-key, IP, or permissions for action."},
+    ],
+    ids=lambda fault: f"{fault['status']}{fault['code']}",
+)
+def test_what_the_exchange_proves_to_have_refused_is_not_asked_about(
+    practice: Any, instruments: dict[str, Instrument], lease: ArmedLease, fault: dict[str, Any]
+) -> None:
+    market, approved = venue(practice.client, instruments, lease), order(practice, instruments)
+    practice.plan({"kind": "error", "method": "POST", "path": "/api/v3/order", "before": True, **fault})
+
+    (refused,) = market.submit([approved])
+
+    assert Outcome.REJECTED is refused.outcome
+    assert () == market.executions()
+    assert 0 == accepted(practice, approved)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from models.companions import beside
-from models.evidence import Evidence
+from models.evidence import Evidence, effective_trials
 
 BARS_PER_YEAR = 8760
 
@@ -43,3 +43,27 @@ def test_a_strategy_that_never_traded_has_no_track_record_to_speak_of() -> None:
     flat = Evidence(np.zeros(4000), np.zeros(500))
 
     assert not np.isfinite(beside(flat, {"linear": drawn(5, 0.0)}, BARS_PER_YEAR)["minimum_track_record_bars"])
+
+
+def test_an_edge_that_faded_shows_in_what_was_lately() -> None:
+    faded = drawn(6, 0.1)
+    returns = np.concatenate([faded.returns, np.random.default_rng(7).standard_normal(3000) * 0.005 - 0.0002])
+
+    figures = beside(Evidence(returns, returns[:500]), {"linear": Evidence(np.zeros(7000), np.zeros(500))}, BARS_PER_YEAR)
+
+    assert figures["recent_sharpe"] < 0 < figures["sharpe_high"]
+    assert figures["recent_sortino"] < 0
+
+
+def test_trials_that_earned_alike_deflate_less_than_their_count() -> None:
+    """A study of four copies and one of three strangers, and one trial that left no record: about 1 + 3 + 1."""
+    random = np.random.default_rng(8)
+    copied, strangers = random.standard_normal(64), random.standard_normal((3, 64))
+    trials = [{"study": "a", "earned": (copied * scale).tolist()} for scale in (1, 2, 3, 4)]
+    trials += [{"study": "b", "earned": row.tolist()} for row in strangers] + [{"study": "c", "earned": None}]
+
+    found = effective_trials(trials)
+
+    assert found == pytest.approx(5.0, abs=0.1)
+    evidence = Evidence(drawn(9, 0.03).returns, np.zeros(10), n_trials=8, trial_sharpe_variance=1 / 4000, effective_trials=found)
+    assert evidence.deflated_sharpe < beside(evidence, {"linear": drawn(5, 0.0)}, BARS_PER_YEAR)["deflated_sharpe_effective"]

@@ -18,7 +18,7 @@ from optuna.storages.journal import JournalFileBackend
 
 from configs.learning import LearningSettings, TuningSettings
 from desk.errors import ContractBroken, NotFinite
-from models.scores import forecast_sharpe, information_coefficient
+from models.scores import forecast_earnings, forecast_sharpe, information_coefficient, outline
 from models.tuning import Tuned, split, tune
 from models.windows import Table
 
@@ -207,7 +207,9 @@ def test_the_forecast_sharpe_is_that_of_holding_mean_over_sd_for_a_bar() -> None
     moves, mean = rng.standard_normal((200, 1)) * 0.01, rng.standard_normal((201, 1)).astype(np.float32)
     closes = np.exp(np.concatenate(([[0.0]], np.cumsum(moves, axis=0))))
 
-    found = forecast_sharpe(mean, np.full_like(mean, 2.0), closes, np.arange(200))
+    found = forecast_earnings(mean, np.full_like(mean, 2.0), closes, np.arange(200))
 
     earned = mean[:200, 0] / 2 * moves[:, 0]
-    assert earned.mean() / earned.std(ddof=1) == pytest.approx(found)
+    assert earned == pytest.approx(found)
+    assert earned.mean() / earned.std(ddof=1) == pytest.approx(forecast_sharpe(found))
+    assert earned.sum() == pytest.approx(sum(outline(found, 7)), rel=1e-4)

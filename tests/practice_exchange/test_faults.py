@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -10,9 +12,10 @@ from typing import Any
 import aiohttp
 import ccxt
 import ccxt.async_support
+import ccxt.pro
 import pytest
 
-from desk.practice_exchange.faults import BadFault, Fault, FaultKind, Faults, fault_of
+from desk.practice_exchange.faults import BadFault, Fault, FaultKind, Faults, Request, fault_of
 from tests.practice_exchange.conftest import Serving
 
 SYMBOL = "BTC/USDT"
@@ -116,10 +119,10 @@ def test_a_fault_strikes_the_requests_it_names_and_no_other() -> None:
     fault = Fault(FaultKind.DROP, method="GET", symbol="BTCUSDT", nth=2, times=2)
     faults.plan(fault)
 
-    struck = [faults.due("GET", ORDER, symbol) for symbol in ("BTCUSDT", "ETHUSDT", "BTCUSDT", "BTCUSDT", "BTCUSDT")]
+    struck = [faults.due(Request("GET", ORDER, symbol)) for symbol in ("BTCUSDT", "ETHUSDT", "BTCUSDT", "BTCUSDT", "BTCUSDT")]
 
     assert [None, None, fault, fault, None] == struck
-    assert faults.due("POST", ORDER, "BTCUSDT") is None
+    assert faults.due(Request("POST", ORDER, "BTCUSDT")) is None
 
 
 @pytest.mark.parametrize("body", [[], {}, {"kind": "nonsense"}, {"kind": "drop", "colour": "red"}, {"kind": "drop", "nth": "first"}])
@@ -156,3 +159,322 @@ async def test_frozen_streams_say_nothing_and_closed_ones_end(exchange: Serving)
 
     assert exchange.client.parse8601(now.replace("+00:00", "Z")) == heard["E"]
     assert message.type in (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED)
+
+
+def rows(exchange: Serving) -> list[dict[str, Any]]:
+    return list(exchange.admin("/faults"))
+
+
+def test_every_fault_is_listed_with_what_it_saw_and_struck(exchange: Serving) -> None:
+    exchange.admin("/faults", {"kind": "drop", "method": "GET", "path": "/api/v3/tim*", "nth": 2})
+
+    exchange.client.fetch_time()
+    with pytest.raises(ccxt.NetworkError):
+        exchange.client.fetch_time()
+    exchange.client.fetch_time()
+
+    row = rows(exchange)[0]
+    assert (1, "drop", 3, 1) == tuple(row[name] for name in ("id", "kind", "seen", "struck"))
+
+
+def test_chance_draws_from_the_seed() -> None:
+    def strikes() -> list[bool]:
+        faults = Faults()
+        faults.plan(Fault(FaultKind.DROP, times=0, chance=0.5, seed=3))
+        return [faults.due(Request("GET", ORDER, None)) is not None for _ in range(50)]
+
+    assert strikes() == strikes()
+    assert 10 < sum(strikes()) < 40
+
+
+def test_maintenance_is_an_answer_of_200_and_nothing_is_done(exchange: Serving) -> None:
+    exchange.admin("/faults", {"kind": "maintenance", "path": ORDER})
+
+    with pytest.raises(ccxt.OnMaintenance):
+        buy(exchange.client, "maintained")
+
+    assert not placed(exchange, "maintained")
+
+
+@pytest.mark.parametrize(("before", "done"), [(False, True), (True, False)])
+def test_a_request_that_hangs_is_let_go_when_faults_are_cleared(exchange: Serving, before: bool, done: bool) -> None:
+    exchange.admin("/faults", {"kind": "hang", "path": ORDER, "before": before})
+    impatient = ccxt.binance({**exchange.config(), "timeout": 200})
+    impatient.set_markets(exchange.client.markets)
+
+    with pytest.raises(ccxt.RequestTimeout):
+        buy(impatient, f"hung-{before}")
+
+    assert done is placed(exchange, f"hung-{before}")
+
+
+def test_an_order_that_arrives_twice_is_two_orders_when_the_first_is_filled(exchange: Serving) -> None:
+    """Client ids are unique among open orders only, so they protect nobody."""
+    exchange.admin("/faults", {"kind": "duplicate", "path": ORDER, "method": "POST"})
+
+    buy(exchange.client, "twice")
+
+    assert 2 == [order["clientOrderId"] for order in exchange.admin("/orders")].count("twice")
+
+
+def test_a_cancel_that_arrives_twice_finds_nothing_though_it_cancelled(exchange: Serving) -> None:
+    order = exchange.client.create_order(SYMBOL, "limit", "buy", "0.01", 20_000)
+    exchange.admin("/faults", {"kind": "duplicate", "path": ORDER, "method": "DELETE"})
+
+    with pytest.raises(ccxt.OrderNotFound):
+        exchange.client.cancel_order(order["id"], SYMBOL)
+
+    assert "canceled" == exchange.client.fetch_order(order["id"], SYMBOL)["status"]
+
+
+def test_reads_that_lag_do_not_know_a_live_order(exchange: Serving) -> None:
+    before = exchange.balance()
+    exchange.admin("/faults", {"kind": "lag_reads", "method": "GET", "path": "/api/v3/*", "times": 3})
+    order = exchange.client.create_order(SYMBOL, "limit", "buy", "0.01", 20_000)
+
+    with pytest.raises(ccxt.OrderNotFound):
+        exchange.client.fetch_order(order["id"], SYMBOL)
+    stale, unseen = exchange.balance(), exchange.client.fetch_open_orders(SYMBOL)
+    seen = exchange.client.fetch_open_orders(SYMBOL)
+
+    assert before == stale
+    assert order["id"] not in [each["id"] for each in unseen]
+    assert order["id"] in [each["id"] for each in seen]
+    exchange.client.cancel_all_orders(SYMBOL)
+
+
+def test_a_ban_is_418_for_everything_until_it_is_lifted(exchange: Serving) -> None:
+    exchange.admin("/faults", {"kind": "ban", "seconds": 60})
+
+    with pytest.raises(ccxt.DDoSProtection, match="418"):
+        exchange.client.fetch_time()
+
+
+def test_weight_that_others_used_counts(exchange: Serving) -> None:
+    exchange.admin("/faults", {"kind": "weight", "weight": 100_000})
+
+    with pytest.raises(ccxt.DDoSProtection, match="429"):
+        exchange.client.fetch_time()
+    exchange.admin("/faults", {"kind": "weight", "weight": -100_000})
+
+    assert exchange.client.fetch_time()
+
+
+def test_a_key_that_is_revoked_before_an_order_refuses_it(exchange: Serving) -> None:
+    exchange.admin("/faults", {"kind": "expire_key", "method": "POST", "path": ORDER, "before": True})
+    client = ccxt.binance(exchange.config())
+    client.set_markets(exchange.client.markets)
+
+    with pytest.raises(ccxt.AuthenticationError):
+        buy(client, "revoked")
+    with pytest.raises(ccxt.AuthenticationError):
+        client.fetch_balance()
+
+    assert not placed(exchange, "revoked")
+
+
+def test_a_clock_that_is_skewed_at_the_second_request_refuses_from_the_third_on(exchange: Serving) -> None:
+    exchange.admin("/faults", {"kind": "skew_clock", "skew_ms": 9000, "path": "/api/v3/account", "nth": 2})
+
+    exchange.client.fetch_balance()
+    exchange.client.fetch_balance()
+
+    with pytest.raises(ccxt.InvalidNonce):
+        exchange.client.fetch_balance()
+
+
+def test_a_halted_symbol_has_no_book_and_takes_no_orders_but_its_orders_stay(exchange: Serving) -> None:
+    order = exchange.client.create_order(SYMBOL, "limit", "buy", "0.01", 20_000)
+    exchange.admin("/faults", {"kind": "halt_symbol", "symbol": "BTCUSDT"})
+
+    with pytest.raises(ccxt.MarketClosed):
+        buy(exchange.client, "halted")
+    book, bars = exchange.client.fetch_order_book(SYMBOL), exchange.client.fetch_ohlcv(SYMBOL, "1h", limit=5)
+    exchange.advance(1)
+
+    assert ([], []) == (book["bids"], book["asks"])
+    assert bars == exchange.client.fetch_ohlcv(SYMBOL, "1h", limit=5)
+    assert "open" == exchange.client.fetch_order(order["id"], SYMBOL)["status"]
+    exchange.client.cancel_order(order["id"], SYMBOL)
+
+
+def test_a_delisted_symbol_has_no_price_and_its_orders_end(exchange: Serving) -> None:
+    order = exchange.client.create_order(SYMBOL, "limit", "buy", "0.01", 20_000)
+    exchange.admin("/faults", {"kind": "delist", "symbol": "BTCUSDT"})
+
+    ticker = exchange.client.fetch_ticker(SYMBOL)
+    with pytest.raises(ccxt.ExchangeError):
+        buy(exchange.client, "delisted")
+
+    assert not ticker["last"]
+    assert "canceled" == exchange.client.fetch_order(order["id"], SYMBOL)["status"]
+    assert not ccxt.binance(exchange.config()).load_markets()[SYMBOL]["active"]
+
+
+async def heard(exchange: Serving, fault: dict[str, Any], bars: int, stream: str = "btcusdt@kline_1h") -> list[dict[str, Any]]:
+    """The frames of a stream while bars close under a fault."""
+    async with aiohttp.ClientSession() as session, session.ws_connect(f"{exchange.greeting['ws']}/stream/ws") as socket:
+        await socket.send_json({"method": "SUBSCRIBE", "params": [stream], "id": 1})
+        await socket.receive_json(timeout=10)
+        await asyncio.to_thread(exchange.admin, "/faults", {"stream": stream, **fault})
+        await asyncio.to_thread(exchange.advance, bars)
+        await socket.send_json({"method": "LIST_SUBSCRIPTIONS", "id": 2})
+        frames: list[dict[str, Any]] = []
+        while "result" not in (frame := await socket.receive_json(timeout=10)):
+            frames.append(frame)
+        return frames
+
+
+def closes(frames: list[dict[str, Any]]) -> list[int]:
+    """Open times of the final candles, counted in bars from the first one."""
+    times = [frame["k"]["t"] for frame in frames if frame["k"]["x"]]
+    return [(time - min(times)) // 3_600_000 for time in times]
+
+
+STREAMS = [
+    ({"kind": "suppress_event", "nth": 3}, [0, 2]),
+    ({"kind": "duplicate", "nth": 3}, [0, 1, 1, 2]),
+    ({"kind": "stale_event", "nth": 5, "back": 4}, [0, 1, 2, 0]),
+    ({"kind": "reorder", "nth": 1}, [0, 1, 2]),
+    ({"kind": "suppress_event", "chance": 0.0}, [0, 1, 2]),
+]
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(("fault", "expected"), STREAMS, ids=[str(fault) for fault, _ in STREAMS])
+async def test_frames_are_lost_doubled_and_replayed_as_planned(exchange: Serving, fault: dict[str, Any], expected: list[int]) -> None:
+    """Each boundary tells two frames: the candle that closed, then the one that forms."""
+    assert expected == closes(await heard(exchange, fault, 3))
+
+
+@pytest.mark.asyncio
+async def test_a_reordered_frame_comes_after_the_next_one(exchange: Serving) -> None:
+    frames = await heard(exchange, {"kind": "reorder", "nth": 1}, 1)
+
+    assert [False, True] == [frame["k"]["x"] for frame in frames]
+
+
+@pytest.mark.asyncio
+async def test_sequence_numbers_of_a_book_jump(exchange: Serving) -> None:
+    frames = await heard(exchange, {"kind": "skip_seq", "event": "depthUpdate", "nth": 2, "gap": 7}, 3, "btcusdt@depth@100ms")
+
+    assert [8, -6] == [later["U"] - earlier["u"] for earlier, later in itertools.pairwise(frames)]
+
+
+@pytest.mark.asyncio
+async def test_a_frozen_socket_gives_no_pong_and_a_new_one_does(exchange: Serving) -> None:
+    async with aiohttp.ClientSession() as session:
+        async with session.ws_connect(f"{exchange.greeting['ws']}/stream/ws", autoping=False) as socket:
+            await asyncio.to_thread(exchange.admin, "/faults", {"kind": "freeze_ws"})
+            await socket.ping()
+            with pytest.raises(TimeoutError):
+                await socket.receive(timeout=0.3)
+        async with session.ws_connect(f"{exchange.greeting['ws']}/stream/ws", autoping=False) as socket:
+            await socket.ping()
+
+            assert aiohttp.WSMsgType.PONG is (await socket.receive(timeout=10)).type
+
+
+@pytest.mark.asyncio
+async def test_sockets_are_closed_with_the_code_that_was_planned(exchange: Serving) -> None:
+    async with aiohttp.ClientSession() as session, session.ws_connect(f"{exchange.greeting['ws']}/stream/ws") as socket:
+        await asyncio.to_thread(exchange.admin, "/faults", {"kind": "close_ws", "close_code": 1008})
+
+        message = await socket.receive(timeout=10)
+
+    assert (aiohttp.WSMsgType.CLOSE, 1008) == (message.type, message.data)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"kind": "halt_symbol"},
+        {"kind": "halt_symbol", "symbol": "NOPE"},
+        {"kind": "error", "event": "kline"},
+        {"kind": "duplicate", "path": ORDER, "stream": "user"},
+        {"kind": "delay", "seconds": -1},
+        {"kind": "drop", "path": 5},
+    ],
+)
+def test_a_fault_that_would_never_strike_is_refused(exchange: Serving, body: dict[str, Any]) -> None:
+    with pytest.raises(urllib.error.HTTPError, match="400"):
+        exchange.admin("/faults", body)
+
+
+async def asked_over_socket(exchange: Serving, fault: dict[str, Any], client_id: str) -> Any:
+    """A market buy over the websocket API, by an unmodified ccxt, under a fault."""
+    client = ccxt.pro.binance({**exchange.config(), "timeout": 500})
+    client.set_markets(exchange.client.markets)
+    await asyncio.to_thread(exchange.admin, "/faults", {"method": "order.place", **fault})
+    try:
+        return await client.create_order_ws(SYMBOL, "market", "buy", 0.01, None, {"newClientOrderId": client_id})
+    finally:
+        await client.close()
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("fault", "done"),
+    [
+        ({"kind": "error", "status": 503, "code": -1007}, True),
+        ({"kind": "error", "status": 503, "code": -1007, "before": True}, False),
+        ({"kind": "drop"}, True),
+        ({"kind": "maintenance"}, False),
+        ({"kind": "expire_key", "before": True}, False),
+    ],
+    ids=str,
+)
+async def test_the_websocket_api_meets_the_same_faults(exchange: Serving, fault: dict[str, Any], done: bool) -> None:
+    client_id = f"ws-{fault['kind']}-{'before' in fault}"
+
+    with pytest.raises(ccxt.BaseError):
+        await asked_over_socket(exchange, fault, client_id)
+
+    assert done is await asyncio.to_thread(placed, exchange, client_id)
+
+
+@pytest.mark.asyncio
+async def test_a_duplicate_over_the_websocket_api_is_two_orders(exchange: Serving) -> None:
+    await asked_over_socket(exchange, {"kind": "duplicate"}, "ws-twice")
+
+    orders = await asyncio.to_thread(exchange.admin, "/orders")
+    assert 2 == [order["clientOrderId"] for order in orders].count("ws-twice")
+
+
+@pytest.mark.asyncio
+async def test_an_old_report_of_a_fill_is_told_again_at_a_cancel(exchange: Serving) -> None:
+    """The account's stream tells NEW, FILLED, NEW, CANCELED; the fill comes again after the cancel."""
+    fault = {"kind": "stale_event", "stream": "user", "event": "executionReport", "nth": 4, "back": 2}
+    question = {"id": 1, "method": "userDataStream.subscribe.signature", "params": ccxt.pro.binance(exchange.config()).sign_params({})}
+    statuses: list[str] = []
+
+    async with aiohttp.ClientSession() as session, session.ws_connect(f"{exchange.greeting['ws']}/ws-api/v3") as socket:
+        await socket.send_json(question)
+        await socket.receive_json(timeout=10)
+        await asyncio.to_thread(exchange.admin, "/faults", fault)
+        await asyncio.to_thread(buy, exchange.client, "told-again")
+        resting = await asyncio.to_thread(exchange.client.create_order, SYMBOL, "limit", "buy", "0.01", 20_000)
+        await asyncio.to_thread(exchange.client.cancel_order, resting["id"], SYMBOL)
+        while len(statuses) < 5:
+            event = (await socket.receive_json(timeout=10))["event"]
+            statuses += [event["X"]] if event["e"] == "executionReport" else []
+
+    assert ["NEW", "FILLED", "NEW", "CANCELED", "FILLED"] == statuses
+
+
+@pytest.mark.asyncio
+async def test_the_user_streams_of_both_sides_end_with_their_key(exchange: Serving) -> None:
+    question = {"id": 1, "method": "userDataStream.subscribe.signature", "params": ccxt.pro.binance(exchange.config()).sign_params({})}
+    urls = exchange.greeting
+
+    async with aiohttp.ClientSession() as session, session.ws_connect(f"{urls['ws']}/ws-api/v3") as spot:
+        async with session.post(f"{urls['rest']}/fapi/v1/listenKey", headers={"X-MBX-APIKEY": urls["api_key"]}) as answer:
+            key = (await answer.json())["listenKey"]
+        contract = await session.ws_connect(f"{urls['ws']}/fstream/private/ws?listenKey={key}")
+        await spot.send_json(question)
+        await spot.receive_json(timeout=10)
+        await asyncio.to_thread(exchange.admin, "/faults", {"kind": "expire_listen_key"})
+
+        told = (await spot.receive_json(timeout=10))["event"]["e"], (await contract.receive_json(timeout=10))["e"]
+
+    assert ("eventStreamTerminated", "listenKeyExpired") == told

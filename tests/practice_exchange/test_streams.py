@@ -13,7 +13,7 @@ import ccxt
 import ccxt.pro
 import pytest
 
-from desk.practice_exchange.dialects.binance.streams import QUEUE_FRAMES, Connection
+from desk.practice_exchange.line import QUEUE_FRAMES, Connection
 from tests.practice_exchange.conftest import Serving
 
 pytestmark = pytest.mark.asyncio

@@ -82,6 +82,9 @@ class Fragile:
     def resolve(self, order_id: str, symbol: str) -> Answer:
         return self._venue.resolve(order_id, symbol)
 
+    def cancel(self, order_id: str, symbol: str) -> Answer:
+        return self._venue.cancel(order_id, symbol)
+
     def cancel_open(self, at: datetime) -> None:
         self._venue.cancel_open(at)
 

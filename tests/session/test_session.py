@@ -81,6 +81,9 @@ class Watched:
     def resolve(self, order_id: str, symbol: str) -> Answer:
         return Answer(order_id, Outcome.UNRESOLVED, "no line") if self._outcome else self._venue.resolve(order_id, symbol)
 
+    def cancel(self, order_id: str, symbol: str) -> Answer:
+        return self._venue.cancel(order_id, symbol)
+
     def cancel_open(self, at: datetime) -> None:
         self._venue.cancel_open(at)
 

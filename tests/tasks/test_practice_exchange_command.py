@@ -31,7 +31,7 @@ def test_the_greeting_is_a_ccxt_config_that_trades_and_the_exchange_ends_with_it
         console.terminate()
         code = console.wait(timeout=20)
 
-    assert {"rest", "ws", "admin", "api_key", "secret", "market", "ccxt"} == set(greeting)
+    assert {"rest", "ws", "admin", "api_key", "secret", "market", "ccxt", "ccxt_linear"} == set(greeting)
     assert 5 == len(candles)
     assert ("closed", 0.01) == (order["status"], order["filled"])
     assert 0 == code

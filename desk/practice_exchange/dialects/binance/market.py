@@ -13,8 +13,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from desk.practice_exchange.dialects.binance.filters import DECIMALS, filters_of, fixed
+from desk.practice_exchange.dialects.binance.orders import SELF_TRADE_RULE
 from desk.practice_exchange.exchange import Exchange
 from desk.practice_exchange.liquidity import Quote
+from desk.practice_exchange.orders import Kind
+from desk.practice_exchange.path import path_of
 from desk.practice_exchange.tape import Candles
 
 Payload = dict[str, Any]
@@ -87,7 +90,7 @@ class Market:
         """Candles as a JSON text, the forming one last when the range reaches it."""
         step = INTERVALS_MS[interval]
         candles = self._candles(symbol, step)
-        closed = candles.before(self._exchange.clock.settled_ms - step + 1)
+        closed = candles.before(self._told_until_ms(symbol) - step + 1)
         first = 0 if asked.since_ms is None else min(candles.before(asked.since_ms), closed)
         last = closed if asked.until_ms is None else max(min(candles.before(asked.until_ms + 1), closed), first)
         forming = self.forming(symbol, interval)
@@ -103,6 +106,8 @@ class Market:
 
     def forming(self, symbol: str, interval: str) -> Candles | None:
         """The candle that is not over yet: what closed within it, and the open of the bar that has just begun with no volume. None: nothing yet."""
+        if symbol in self._exchange.halted:
+            return None
         step = INTERVALS_MS[interval]
         boundary = self._exchange.clock.settled_ms
         opened = boundary - boundary % step
@@ -120,7 +125,7 @@ class Market:
         """The candle that closed at the last boundary, or None."""
         step = INTERVALS_MS[interval]
         boundary = self._exchange.clock.settled_ms
-        if boundary % step:
+        if boundary % step or symbol in self._exchange.halted:
             return None
         candles = self._candles(symbol, step)
         row = candles.at(boundary - step)
@@ -133,7 +138,7 @@ class Market:
         for row in range(first_bar, last_bar):
             opened, close = float(candles.open[row]), float(candles.close[row])
             high, low = float(candles.high[row]), float(candles.low[row])
-            path = (opened, low, high, close) if close >= opened else (opened, high, low, close)
+            path = path_of(opened, high, low, close)
             for number, price in enumerate(path):
                 at_ms = int(candles.times[row]) + number * (step - 1) // (TRADES_PER_BAR - 1)
                 falling = number > 0 and price < path[number - 1]
@@ -203,7 +208,9 @@ class Market:
 
     def last_price(self, symbol: str) -> float:
         """The price of the newest print of a listed symbol: the forming bar's open, or else the last close."""
-        candles, boundary = self._tape.candles[symbol], self._exchange.clock.settled_ms
+        if symbol in self._exchange.delisted:
+            return 0.0
+        candles, boundary = self._tape.candles[symbol], self._told_until_ms(symbol)
         row = candles.at(boundary)
         return float(candles.open[row]) if row is not None else float(candles.close[candles.before(boundary) - 1])
 
@@ -212,7 +219,7 @@ class Market:
         listing = self._exchange.listing(symbol)
         return {
             "symbol": listing.id,
-            "status": "TRADING",
+            "status": "BREAK" if symbol in self._exchange.halted else "TRADING",
             "baseAsset": listing.base,
             "baseAssetPrecision": DECIMALS,
             "quoteAsset": listing.quote,
@@ -220,14 +227,14 @@ class Market:
             "quoteAssetPrecision": DECIMALS,
             "baseCommissionPrecision": DECIMALS,
             "quoteCommissionPrecision": DECIMALS,
-            "orderTypes": ["LIMIT", "LIMIT_MAKER", "MARKET"],
-            "icebergAllowed": False,
-            "ocoAllowed": False,
+            "orderTypes": sorted(kind.value for kind in Kind),
+            "icebergAllowed": True,
+            "ocoAllowed": True,
             "otoAllowed": False,
             "opoAllowed": False,
             "quoteOrderQtyMarketAllowed": True,
-            "allowTrailingStop": False,
-            "cancelReplaceAllowed": False,
+            "allowTrailingStop": True,
+            "cancelReplaceAllowed": True,
             "amendAllowed": False,
             "pegInstructionsAllowed": False,
             "isSpotTradingAllowed": True,
@@ -235,9 +242,13 @@ class Market:
             "filters": filters_of(listing),
             "permissions": [],
             "permissionSets": [["SPOT"]],
-            "defaultSelfTradePreventionMode": "NONE",
-            "allowedSelfTradePreventionModes": ["NONE"],
+            "defaultSelfTradePreventionMode": SELF_TRADE_RULE,
+            "allowedSelfTradePreventionModes": [SELF_TRADE_RULE],
         }
+
+    def _told_until_ms(self, symbol: str) -> int:
+        """Up to when a symbol's bars are told: now, or when it was halted."""
+        return self._exchange.halted.get(symbol, self._exchange.clock.settled_ms)
 
     def _untouched(self, symbol: str) -> Quote | None:
         quote = self._exchange.quote(symbol)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from decimal import Decimal
 from typing import Any
 
 from configs.vocabulary import Side
 from desk.practice_exchange.dialects.binance.filters import fixed
+from desk.practice_exchange.fees import COIN, COIN_SHARE
 from desk.practice_exchange.ledger import ZERO, Account
 from desk.practice_exchange.listing import Listing
-from desk.practice_exchange.orders import Execution, Kind, Order
+from desk.practice_exchange.orders import NO_LIST, Execution, Kind, Order, OrderList
+from desk.practice_exchange.terms import Terms
 
 Payload = dict[str, Any]
 
-NO_LIST = -1
-NO_SELF_TRADE_RULE = "NONE"
+SELF_TRADE_RULE = "EXPIRE_MAKER"
 UID = 1
 
 
@@ -28,7 +30,7 @@ def order_payload(order: Order, listing: Listing) -> Payload:
     return {
         "symbol": listing.id,
         "orderId": order.id,
-        "orderListId": NO_LIST,
+        "orderListId": order.list_id,
         "clientOrderId": order.client_id,
         "price": fixed(order.price),
         "origQty": fixed(order.quantity),
@@ -38,14 +40,15 @@ def order_payload(order: Order, listing: Listing) -> Payload:
         "timeInForce": order.life.value,
         "type": order.kind.value,
         "side": side_word(order.side),
-        "stopPrice": fixed(ZERO),
-        "icebergQty": fixed(ZERO),
+        "stopPrice": fixed(order.stop_price),
+        "icebergQty": fixed(order.iceberg),
         "time": order.accepted_ms,
         "updateTime": order.updated_ms,
-        "isWorking": True,
-        "workingTime": order.accepted_ms,
+        "isWorking": order.working,
+        "workingTime": order.working_ms,
         "origQuoteOrderQty": fixed(order.quote_quantity),
-        "selfTradePreventionMode": NO_SELF_TRADE_RULE,
+        "selfTradePreventionMode": SELF_TRADE_RULE,
+        **_trailing(order),
     }
 
 
@@ -54,7 +57,7 @@ def acknowledgement(order: Order, listing: Listing) -> Payload:
     return {
         "symbol": listing.id,
         "orderId": order.id,
-        "orderListId": NO_LIST,
+        "orderListId": order.list_id,
         "clientOrderId": order.client_id,
         "transactTime": order.updated_ms,
     }
@@ -73,8 +76,11 @@ def result(order: Order, listing: Listing) -> Payload:
         "timeInForce": order.life.value,
         "type": order.kind.value,
         "side": side_word(order.side),
-        "workingTime": order.accepted_ms,
-        "selfTradePreventionMode": NO_SELF_TRADE_RULE,
+        "workingTime": order.working_ms,
+        "selfTradePreventionMode": SELF_TRADE_RULE,
+        **({"stopPrice": fixed(order.stop_price)} if order.stop_price else {}),
+        **({"icebergQty": fixed(order.iceberg)} if order.iceberg else {}),
+        **_trailing(order),
     }
 
 
@@ -100,13 +106,49 @@ def cancellation(order: Order, listing: Listing, cancel_id: str) -> Payload:
     return answer
 
 
-def trade_payload(execution: Execution, listing: Listing) -> Payload:
+def list_payload(orders: OrderList, legs: Iterable[Order], listing: Listing) -> Payload:
+    """A list of orders as a query answers it."""
+    return {
+        "orderListId": orders.id,
+        "contingencyType": "OCO",
+        "listStatusType": "ALL_DONE" if orders.done else "EXEC_STARTED",
+        "listOrderStatus": "ALL_DONE" if orders.done else "EXECUTING",
+        "listClientOrderId": orders.client_id,
+        "transactionTime": orders.at_ms,
+        "symbol": listing.id,
+        "orders": [{"symbol": listing.id, "orderId": leg.id, "clientOrderId": leg.client_id} for leg in legs],
+    }
+
+
+def list_report(orders: OrderList, legs: Iterable[Order], listing: Listing, now_ms: int) -> Payload:
+    """The user stream's account of a list of orders."""
+    return {
+        "e": "listStatus",
+        "E": now_ms,
+        "s": listing.id,
+        "g": orders.id,
+        "c": "OCO",
+        "l": "ALL_DONE" if orders.done else "EXEC_STARTED",
+        "L": "ALL_DONE" if orders.done else "EXECUTING",
+        "r": "NONE",
+        "C": orders.client_id,
+        "T": now_ms,
+        "O": [{"s": listing.id, "i": leg.id, "c": leg.client_id} for leg in legs],
+    }
+
+
+def transfer_report(asset: str, amount: Decimal, now_ms: int) -> Payload:
+    """The user stream's account of money that came in or went out."""
+    return {"e": "balanceUpdate", "E": now_ms, "a": asset, "d": fixed(amount), "T": now_ms}
+
+
+def trade_payload(execution: Execution, listing: Listing, list_id: int = NO_LIST) -> Payload:
     """An execution of ours as myTrades answers it."""
     return {
         "symbol": listing.id,
         "id": execution.id,
         "orderId": execution.order_id,
-        "orderListId": NO_LIST,
+        "orderListId": list_id,
         "price": fixed(execution.price),
         "qty": fixed(execution.quantity),
         "quoteQty": fixed(execution.quote),
@@ -119,7 +161,7 @@ def trade_payload(execution: Execution, listing: Listing) -> Payload:
     }
 
 
-def account_payload(accounts: dict[str, Account], fee_rate: float, now_ms: int) -> Payload:
+def account_payload(accounts: dict[str, Account], fee_rate: float, terms: Terms, now_ms: int) -> Payload:
     """The account with every balance."""
     basis = round(fee_rate * 10_000)
     rate = fixed(fee_rate)
@@ -129,9 +171,9 @@ def account_payload(accounts: dict[str, Account], fee_rate: float, now_ms: int) 
         "buyerCommission": 0,
         "sellerCommission": 0,
         "commissionRates": {"maker": rate, "taker": rate, "buyer": fixed(ZERO), "seller": fixed(ZERO)},
-        "canTrade": True,
-        "canWithdraw": False,
-        "canDeposit": False,
+        "canTrade": terms.trading,
+        "canWithdraw": terms.withdrawals,
+        "canDeposit": True,
         "brokered": False,
         "requireSelfTradePrevention": False,
         "preventSor": False,
@@ -143,9 +185,18 @@ def account_payload(accounts: dict[str, Account], fee_rate: float, now_ms: int) 
     }
 
 
+def commission_payload(listing: Listing, fee_rate: float, terms: Terms) -> Payload:
+    """What trades of a symbol cost."""
+    none = dict.fromkeys(("maker", "taker", "buyer", "seller"), fixed(ZERO))
+    discount = {"enabledForAccount": terms.burn, "enabledForSymbol": True, "discountAsset": COIN, "discount": fixed(COIN_SHARE)}
+    standard = {**none, "maker": fixed(fee_rate), "taker": fixed(fee_rate)}
+    return {"symbol": listing.id, "standardCommission": standard, "specialCommission": none, "taxCommission": none, "discount": discount}
+
+
 def execution_report(order: Order, listing: Listing, what: str, execution: Execution | None, now_ms: int) -> Payload:
     """The user stream's account of one change of an order."""
     limit_price = order.price if order.kind is not Kind.MARKET else ZERO
+    trailing = {"d": order.trailing_bips} if order.trailing_bips else {}
     return {
         "e": "executionReport",
         "E": now_ms,
@@ -156,9 +207,9 @@ def execution_report(order: Order, listing: Listing, what: str, execution: Execu
         "f": order.life.value,
         "q": fixed(order.quantity),
         "p": fixed(limit_price),
-        "P": fixed(ZERO),
-        "F": fixed(ZERO),
-        "g": NO_LIST,
+        "P": fixed(order.stop_price),
+        "F": fixed(order.iceberg),
+        "g": order.list_id,
         "C": order.client_id if what == "CANCELED" else "",
         "x": what,
         "X": order.status.value,
@@ -172,15 +223,16 @@ def execution_report(order: Order, listing: Listing, what: str, execution: Execu
         "T": order.updated_ms,
         "t": execution.id if execution else -1,
         "I": order.id,
-        "w": order.open,
+        "w": order.open and order.working,
         "m": execution.maker if execution else False,
         "M": False,
         "O": order.accepted_ms,
         "Z": fixed(order.filled_quote),
         "Y": fixed(execution.quote if execution else ZERO),
         "Q": fixed(order.quote_quantity),
-        "W": order.accepted_ms,
-        "V": NO_SELF_TRADE_RULE,
+        "W": order.working_ms,
+        "V": SELF_TRADE_RULE,
+        **trailing,
     }
 
 
@@ -188,3 +240,7 @@ def balance_report(accounts: dict[str, Account], assets: Iterable[str], now_ms: 
     """The user stream's account of changed balances."""
     rows = [{"a": asset, "f": fixed(accounts[asset].free), "l": fixed(accounts[asset].locked)} for asset in assets]
     return {"e": "outboundAccountPosition", "E": now_ms, "u": now_ms, "B": rows}
+
+
+def _trailing(order: Order) -> Payload:
+    return {"trailingDelta": order.trailing_bips, "trailingTime": order.accepted_ms if order.reference else -1} if order.trailing_bips else {}

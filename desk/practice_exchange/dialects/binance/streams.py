@@ -1,85 +1,50 @@
-"""Binance spot's streams: who subscribed to what, and the frames they are sent.
-
-Every connection has a queue and a writer of its own, so that a client that does not read cannot hold the market up; one that falls too far
-behind is closed, as on Binance.
-"""
+"""Binance spot's streams: who subscribed to what, and the frames they are sent."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
-
-from aiohttp import WSCloseCode, web
 
 from desk.practice_exchange.dialects.binance import market as shapes
 from desk.practice_exchange.dialects.binance import orders
 from desk.practice_exchange.dialects.binance.filters import fixed
 from desk.practice_exchange.dialects.binance.market import INTERVALS_MS, Market
-from desk.practice_exchange.exchange import BalancesChanged, BoundaryReached, Exchange, Happening, OrderChanged
+from desk.practice_exchange.exchange import Exchange
+from desk.practice_exchange.faults import Frame
+from desk.practice_exchange.happenings import BalanceMoved, BalancesChanged, BoundaryReached, Happening, ListChanged, OrderChanged
+from desk.practice_exchange.line import USER, Connection, Line
+from desk.practice_exchange.stopwatch import Stopwatch
 
-QUEUE_FRAMES = 20_000
 KNOWN_STREAMS = ("trade", "aggTrade", "ticker", "miniTicker", "bookTicker", "depth", "depth@100ms", "depth@1000ms")
+EVENTS = {"ticker": "24hrTicker", "miniTicker": "24hrMiniTicker", "depth": "depthUpdate", "depth@100ms": "depthUpdate", "depth@1000ms": "depthUpdate"}
+EVENTS |= {"depth@500ms": "depthUpdate", "markPrice": "markPriceUpdate", "markPrice@1s": "markPriceUpdate"}
 Levels = dict[str, dict[Decimal, Decimal]]
-
-
-@dataclass(eq=False, slots=True)
-class Connection:
-    """One websocket: its names of public streams, and the number of its user subscription."""
-
-    socket: web.WebSocketResponse
-    streams: set[str] = field(default_factory=set)
-    user: int | None = None
-    frames: asyncio.Queue[str] = field(default_factory=lambda: asyncio.Queue(QUEUE_FRAMES))
-    lost: bool = False
-
-    def send(self, frame: Any) -> None:
-        """Queue a frame; a full queue loses the connection, never a frame in its middle."""
-        try:
-            self.frames.put_nowait(frame if isinstance(frame, str) else json.dumps(frame, separators=(",", ":")))
-        except asyncio.QueueFull:
-            self.lost = True
-
-    async def write(self) -> None:
-        """Send what is queued, in order, until the socket is gone."""
-        while not self.socket.closed:
-            frame = await self.frames.get()
-            if self.lost:
-                await self.socket.close(code=WSCloseCode.POLICY_VIOLATION, message=b"too slow")
-                return
-            try:
-                await self.socket.send_str(frame)
-            except ConnectionError:
-                return
 
 
 class Hub:
     """Turns what happens on the exchange into frames."""
 
-    def __init__(self, exchange: Exchange, market: Market) -> None:
+    def __init__(self, exchange: Exchange, market: Market, line: Line) -> None:
+        self.line = line
         self._exchange = exchange
         self._market = market
         self._ids = {listing.id.lower(): symbol for symbol, listing in exchange.tape.listings.items()}
-        self._connections: set[Connection] = set()
+        self._connections: dict[Connection, None] = {}
         self._books: dict[str, Levels] = {}
         self._subscriptions = 0
         self.frozen = False
+        self.stopwatch = Stopwatch()
         exchange.publish = self.tell
 
     def join(self, connection: Connection) -> None:
         """Take a connection in."""
-        self._connections.add(connection)
+        self._connections[connection] = None
 
-    def leave(self, connection: Connection) -> None:
-        """Forget a connection."""
-        self._connections.discard(connection)
-
-    async def close_all(self) -> None:
-        """Close every connection, as an exchange does once a day."""
-        await asyncio.gather(*(connection.socket.close() for connection in list(self._connections)))
+    def forget(self) -> None:
+        """Drop the connections that have ended."""
+        self._connections = {connection: None for connection in self._connections if not connection.ended}
 
     def knows(self, stream: object) -> bool:
         """Whether this name can ever carry anything."""
@@ -108,23 +73,36 @@ class Hub:
             self._subscriptions += 1
         return connection.user
 
+    def end_user_streams(self) -> None:
+        """End every user subscription, as Binance does when a key may no longer have one."""
+        for connection in self._connections:
+            if connection.user is not None:
+                ended: dict[str, Any] = {"e": "eventStreamTerminated", "E": self._exchange.now_ms()}
+                self.line.tell(connection, Frame(USER, ended["e"], None), {"subscriptionId": connection.user, "event": ended})
+                connection.user = None
+
     def tell(self, happening: Happening) -> None:
         """Send everybody concerned their frames; while frozen nobody hears anything, and nothing is sent later."""
         if self.frozen:
             return
         match happening:
-            case BoundaryReached():
+            case BoundaryReached(now_ms):
+                self.stopwatch.mark("frames", str(now_ms))
                 self._tell_market()
             case OrderChanged(order, what, execution):
                 listing = self._exchange.listing(order.symbol)
                 self._tell_user(orders.execution_report(order, listing, what, execution, self._exchange.now_ms()))
+            case ListChanged(listed, legs):
+                self._tell_user(orders.list_report(listed, legs, self._exchange.listing(listed.symbol), self._exchange.now_ms()))
+            case BalanceMoved(asset, amount):
+                self._tell_user(orders.transfer_report(asset, amount, self._exchange.now_ms()))
             case BalancesChanged(assets):
                 self._tell_user(orders.balance_report(self._exchange.ledger.accounts, assets, self._exchange.now_ms()))
 
     def _tell_user(self, event: dict[str, Any]) -> None:
         for connection in self._connections:
             if connection.user is not None:
-                connection.send({"subscriptionId": connection.user, "event": event})
+                self.line.tell(connection, Frame(USER, event["e"], event.get("s")), {"subscriptionId": connection.user, "event": event})
 
     def _tell_market(self) -> None:
         """One set of frames per stream, however many listen to it."""
@@ -135,7 +113,7 @@ class Hub:
         for connection in self._connections:
             for stream in sorted(connection.streams):
                 for frame in frames[stream]:
-                    connection.send(frame)
+                    self.line.tell(connection, occasion_of(stream), frame)
 
     def _frames(self, stream: str) -> list[str]:
         name, _, what = stream.partition("@")
@@ -211,3 +189,9 @@ class Hub:
         day = self._market.day(symbol)
         amounts = {"c": day["last"], "o": day["open"], "h": day["high"], "l": day["low"], "v": day["volume"], "q": day["worth"]}
         return {**self._header("24hrMiniTicker", symbol), **{name: fixed(number) for name, number in amounts.items()}}
+
+
+def occasion_of(stream: str) -> Frame:
+    """The frame that a public stream carries."""
+    name, _, what = stream.partition("@")
+    return Frame(stream, EVENTS.get(what, "kline" if what.startswith("kline_") else what), name.upper())

@@ -1,0 +1,162 @@
+"""The other backtesters, asked over a pipe: one JSON line in, `{"peer", "arrays"}`, one JSON line out. Runs in benchmarks/peers/.venv.
+
+The time is taken in here, around the call alone. Every peer gets exposures that are already moved to the bar at whose open they fill, 10 bps
+of fee, 5 bps of slippage, cash 1e7.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import time
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+CASH, FEE, SLIPPAGE = 1e7, 0.001, 0.0005
+
+
+@cache
+def market(path: str) -> dict[str, Any]:
+    """Arrays [time, asset] of a workload, and the exposures one bar later."""
+    arrays = dict(np.load(path))
+    held = np.vstack([np.zeros((1, arrays["exposure"].shape[1])), arrays["exposure"][:-1]])
+    return {**arrays, "held": held}
+
+
+def vectorbt(arrays: dict[str, Any], engine: str) -> Callable[[], tuple[float, int]]:
+    """Final value, drawdown, Sharpe ratio and number of orders: what our call returns at least."""
+    import pandas as pd
+    import vectorbt as vbt
+
+    vbt.settings["engine"] = engine
+    index = pd.date_range("2022-01-01", periods=len(arrays["close"]), freq="1min")
+    close, price, size = (pd.DataFrame(arrays[name], index=index) for name in ("close", "open", "held"))
+    # Nothing is ordered where nothing changes, as in the bound.
+    size = size.where(size.diff().fillna(size) != 0)
+
+    def play() -> tuple[float, int]:
+        folio = vbt.Portfolio.from_orders(
+            close, size, size_type="targetamount", price=price, fees=FEE, slippage=SLIPPAGE, init_cash=CASH, cash_sharing=True, group_by=True, freq="1min"
+        )
+        folio.max_drawdown()
+        folio.sharpe_ratio()
+        return float(folio.final_value()), int(folio.orders.count())
+
+    return play
+
+
+def raptorbt(arrays: dict[str, Any], _: str) -> Callable[[], tuple[float, int]]:
+    """All its metrics, single asset; it sizes all-in, so only its cost compares."""
+    import raptorbt as peer
+
+    columns = [np.ascontiguousarray(arrays[name][:, 0]) for name in ("open", "high", "low", "close", "volume")]
+    change = np.diff(arrays["held"][:, 0], prepend=0.0)
+    stamps = np.arange(len(change), dtype=np.int64) * 60_000_000_000
+    config = peer.BacktestConfig(initial_capital=CASH, fees=FEE, slippage=SLIPPAGE)
+
+    def play() -> tuple[float, int]:
+        result = peer.run_single_backtest(stamps, *columns, change > 0, change < 0, config=config)
+        return float(result.equity_curve()[-1]), 2 * int(result.metrics.total_trades)
+
+    return play
+
+
+def backtesting(arrays: dict[str, Any], _: str) -> Callable[[], tuple[float, int]]:
+    """backtesting.py, one unit a trade, exposures as an indicator."""
+    import pandas as pd
+    from backtesting import Backtest, Strategy
+
+    names = {"Open": "open", "High": "high", "Low": "low", "Close": "close", "Volume": "volume"}
+    frame = pd.DataFrame(
+        {name: arrays[column][:, 0] for name, column in names.items()}, index=pd.date_range("2022-01-01", periods=len(arrays["close"]), freq="1min")
+    )
+    wanted = arrays["exposure"][:, 0]
+
+    class Flips(Strategy):
+        def init(self) -> None:
+            self.wanted = self.I(lambda: wanted)
+
+        def next(self) -> None:
+            if self.wanted[-1] and not self.position:
+                self.buy(size=1)
+            elif not self.wanted[-1] and self.position:
+                self.position.close()
+
+    test = Backtest(frame, Flips, cash=CASH, commission=FEE, spread=SLIPPAGE, finalize_trades=True)
+
+    def play() -> tuple[float, int]:
+        found = test.run()
+        return float(found["Equity Final [$]"]), 2 * int(found["# Trades"])
+
+    return play
+
+
+def backtrader(arrays: dict[str, Any], _: str) -> Callable[[], tuple[float, int]]:
+    """backtrader with its own broker, one unit a trade."""
+    import backtrader as bt
+    import pandas as pd
+
+    frame = pd.DataFrame(
+        {name: arrays[name][:, 0] for name in ("open", "high", "low", "close", "volume")},
+        index=pd.date_range("2022-01-01", periods=len(arrays["close"]), freq="1min"),
+    )
+    wanted = arrays["exposure"][:, 0].tolist()
+
+    class Flips(bt.Strategy):  # type: ignore[misc]
+        fills = 0
+
+        def next(self) -> None:
+            want = wanted[len(self) - 1]
+            if want and not self.position:
+                self.buy(size=1)
+            elif not want and self.position:
+                self.close()
+
+        def notify_order(self, order: Any) -> None:
+            self.fills += order.status == order.Completed
+
+    def play() -> tuple[float, int]:
+        cerebro = bt.Cerebro(stdstats=False)
+        cerebro.adddata(bt.feeds.PandasData(dataname=frame))
+        cerebro.addstrategy(Flips)
+        cerebro.broker.setcash(CASH)
+        cerebro.broker.setcommission(FEE)
+        cerebro.broker.set_slippage_perc(SLIPPAGE)
+        return float(cerebro.broker.getvalue()), int(cerebro.run()[0].fills)
+
+    return play
+
+
+PEERS = {"vectorbt": vectorbt, "raptorbt": raptorbt, "backtesting": backtesting, "backtrader": backtrader}
+
+
+@cache
+def prepared(peer: str, path: str) -> Callable[[], tuple[float, int]]:
+    """The call to be timed, data at hand and compiled."""
+    name, _, engine = peer.partition(":")
+    return PEERS[name](market(path), engine or "auto")
+
+
+def main() -> None:
+    """Answer until the pipe closes. Whatever a peer prints goes to the other stream."""
+    answers, sys.stdout = os.fdopen(os.dup(1), "w"), sys.stderr
+    for line in sys.stdin:
+        asked = json.loads(line)
+        play = prepared(asked["peer"], asked["arrays"])
+        began = time.perf_counter()
+        equity, fills = play()
+        seconds = time.perf_counter() - began
+        # Not getrusage: its peak begins with that of the process that started this one.
+        peak = int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1]) // 1024
+        answers.write(json.dumps({"seconds": seconds, "equity": equity, "fills": fills, "peak_mib": peak}) + "\n")
+        answers.flush()
+
+
+if __name__ == "__main__":
+    main()
