@@ -61,6 +61,8 @@ class OrderLine:
         self._wait = wait
         self._permit = permit
         self._window_s = float(exchange.options["recvWindow"]) / 1000 + WIRE_MARGIN_S
+        # Whoever sent what we find in the journal and did not send ourselves was dead by now: its last request can arrive for one window more.
+        self._began_s = clock.seconds()
         self._known: dict[str, Tracked] = {}
         self._absent: set[str] = set()
 
@@ -91,14 +93,15 @@ class OrderLine:
         if order_id in self._absent:
             return Answer(order_id, Outcome.REJECTED, "never arrived, as was proven before")
         began, pause, absent, detail = self._clock.seconds(), FIRST_PAUSE_S, 0, "no answer"
+        latest_s = began if order_id in self._known else self._began_s
         while True:
-            asked_s = self._clock.seconds() - began
+            asked_s, quiet_s = self._clock.seconds() - began, self._clock.seconds() - latest_s
             found, problem = self._ask(order_id, symbol)
             if found is not None:
                 self._remember(order_id, symbol, found)
                 return Answer(order_id, Outcome.CONFIRMED, str(found["id"]))
             absent, detail = (0, problem) if problem else (absent + 1, detail)
-            if asked_s >= self._window_s and absent >= NOT_FOUND_ANSWERS and not self._traces(order_id, symbol):
+            if quiet_s >= self._window_s and absent >= NOT_FOUND_ANSWERS and not self._traces(order_id, symbol):
                 self._bury(order_id)
                 return Answer(order_id, Outcome.REJECTED, f"never arrived: {absent} times not found")
             if asked_s >= WINDOWS * self._window_s:
