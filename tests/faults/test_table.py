@@ -1,0 +1,25 @@
+"""The page about faults says what the tests prove, and nothing else."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.faults.table import PAGE
+
+PRINT = """
+import contextlib, io, sys
+from tests.faults.table import collected, page
+with contextlib.redirect_stdout(io.StringIO()):
+    found = collected()
+sys.stdout.write(page(found))
+"""
+
+
+@pytest.mark.timeout(60)
+def test_the_page_is_what_the_tests_say() -> None:
+    made = subprocess.run([sys.executable, "-c", PRINT], cwd=PAGE.parents[1], capture_output=True, text=True, check=True).stdout
+
+    assert made == PAGE.read_text(encoding="utf-8")
