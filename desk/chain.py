@@ -72,9 +72,10 @@ def _hash(sequence: int, at: str, kind: str, payload: str, previous: str) -> str
 class Chain:
     """The store. With `sync` an append is on the disk when it returns (paper, live); without, a crash of the machine may cost the last ones."""
 
-    def __init__(self, path: Path | str, *, sync: bool, reader: bool = False) -> None:
+    def __init__(self, path: Path | str, *, sync: bool, reader: bool = False, takeover: bool = False) -> None:
+        """`takeover`: write although another process still has the lock, because it is silent; should it wake up, its next append fails."""
         self.path = path
-        self._lock = None if reader or path == MEMORY else _take_lock(Path(path))
+        self._lock = None if reader or takeover or path == MEMORY else _take_lock(Path(path))
         self._db = sqlite3.connect(f"{Path(path).absolute().as_uri()}?mode=ro" if reader else path, isolation_level=None, uri=reader)
         try:
             if not reader:
@@ -112,6 +113,9 @@ class Chain:
             previous = digest
         try:
             self._db.execute("BEGIN IMMEDIATE")
+            if self._last() != self._head:
+                self._db.execute("ROLLBACK")
+                raise JournalBroken(f"expected entry {self._head.count} to be the last of {self.path}, found another writer's after it: end this process")
             self._db.executemany("INSERT INTO chain VALUES (?, ?, ?, ?, ?, ?)", rows)
             self._db.execute("COMMIT")
         except sqlite3.Error as error:

@@ -1,28 +1,49 @@
-"""Arming: live orders leave the house only under a lease with an end, held by one process at a time."""
+"""Arming: live orders leave the house only under a lease with an end, held by one process at a time.
+
+The holder of the lease has a lock, which the kernel gives back when it dies, however it dies, and the newest token, under which it says every so
+often that it is there. A process that is stopped and not dead keeps its lock and falls silent: another may then take over under the next token, and
+when the first one wakes up, its token is old and its orders are refused. Tokens that only grow are called fencing tokens (Kleppmann, Designing
+Data-Intensive Applications, 2017, chapter 8).
+"""
 
 from __future__ import annotations
 
 import fcntl
 import os
+import sqlite3
+import threading
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 
+from desk.clock import WallClock
 from desk.errors import GateClosed
+
+# A holder that was not heard for so long may be replaced. Longer than a request of its may live at an exchange: one signed before it fell silent is
+# refused there by its age.
+SILENCE_S = 30.0
+BEATS_PER_SILENCE = 6
+
+_SCHEMA = "CREATE TABLE IF NOT EXISTS lease (one INTEGER PRIMARY KEY CHECK (one = 1), token INTEGER NOT NULL, heard REAL NOT NULL, locked INTEGER NOT NULL)"
 
 
 class ArmedLease:
-    """Permission to send orders until `expires_at`. The kernel gives the lock back when the holder dies, however it dies."""
+    """Permission to send orders until `expires_at`, while nobody took it over. `took_over` says that its last holder is silent and not proven dead."""
 
-    def __init__(self, path: Path, expires_at: datetime) -> None:
+    def __init__(self, path: Path, expires_at: datetime, *, silence_s: float = SILENCE_S) -> None:
         self.expires_at = expires_at
+        self._store, self._silence_s, self._clock = path.with_name(path.name + ".sqlite"), silence_s, WallClock()
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._lock: int | None = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._lock = _locked(path)
+        self._db: sqlite3.Connection | None = _open(self._store)
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+            self.token = self._take(path)
+        except BaseException:
             self.release()
-            raise GateClosed(f"expected to be the only armed desk, found {path} held by another process: stop that one first") from error
+            raise
+        self.took_over = self._lock is None
+        self._ended = threading.Event()
+        threading.Thread(target=self._keep_saying, name="lease", daemon=True).start()
 
     def __enter__(self) -> ArmedLease:
         return self
@@ -31,13 +52,69 @@ class ArmedLease:
         self.release()
 
     def check(self, now: datetime) -> None:
-        """Raise `GateClosed` when the lease was released or is over at `now` (wall time)."""
-        if self._lock is None or now >= self.expires_at:
-            state = "released" if self._lock is None else f"over since {self.expires_at.isoformat()}"
+        """Raise `GateClosed` when the lease was released, is over at `now` (wall time), or was taken over."""
+        if self._db is None or now >= self.expires_at:
+            state = "released" if self._db is None else f"over since {self.expires_at.isoformat()}"
             raise GateClosed(f"expected an armed lease, found one {state}: arm again to trade")
+        if not _say(self._db, self.token, self._clock.seconds()):
+            raise GateClosed(f"expected token {self.token} to be the newest, found that another process took over while this one was silent: let it end")
 
     def release(self) -> None:
         """Give the permission back."""
+        if self._db is not None:
+            if hasattr(self, "token"):
+                self._ended.set()
+                _say(self._db, self.token, -self._silence_s)
+            self._db.close()
+            self._db = None
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+    def _take(self, path: Path) -> int:
+        """The next token; refused while the holder of the last one lives and is heard."""
+        assert self._db is not None
+        self._db.execute("BEGIN IMMEDIATE")
+        found = self._db.execute("SELECT token, heard, locked FROM lease").fetchone()
+        token, heard, locked = found or (0, -self._silence_s, 1)
+        silent = self._clock.seconds() - heard >= self._silence_s
+        # A holder with a lock that is free again has died; one without a lock is only known by what it says.
+        held = not silent and not (locked and self._lock is not None)
+        if held or (found is None and self._lock is None):
+            self._db.execute("ROLLBACK")
+            raise GateClosed(f"expected to be the only armed desk, found {path} held by another process: stop that one first")
+        self._db.execute("INSERT OR REPLACE INTO lease VALUES (1, ?, ?, ?)", (token + 1, self._clock.seconds(), self._lock is not None))
+        self._db.execute("COMMIT")
+        return int(token) + 1
+
+    def _keep_saying(self) -> None:
+        """Say that we are here until the lease ends or is somebody else's."""
+        db = _open(self._store)
+        while not self._ended.wait(self._silence_s / BEATS_PER_SILENCE):
+            if not _say(db, self.token, self._clock.seconds()):
+                break
+        db.close()
+
+
+def _say(db: sqlite3.Connection, token: int, at_s: float) -> bool:
+    """Note when the holder of this token was heard; False when the token is no longer the newest."""
+    return db.execute("UPDATE lease SET heard = ? WHERE token = ?", (at_s, token)).rowcount == 1
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    # Who holds the lease does not matter after a power cut: nothing here needs the disk.
+    db = sqlite3.connect(path, isolation_level=None, timeout=10.0, check_same_thread=False)
+    db.execute("PRAGMA synchronous = OFF")
+    db.execute(_SCHEMA)
+    return db
+
+
+def _locked(path: Path) -> int | None:
+    """The lock, or None while another process has it."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        return None
+    return handle

@@ -135,3 +135,17 @@ def test_a_chain_of_another_schema_is_refused(chain_file: Path) -> None:
 
     with pytest.raises(JournalBroken, match="found 99"):
         Chain(chain_file, sync=False)
+
+
+def test_a_writer_that_was_taken_over_cannot_append_any_more(tmp_path: Path) -> None:
+    """It was silent, not dead: the chain went on without it, and has no two entries after one."""
+    with Chain(tmp_path / "chain", sync=True) as first:
+        first.append([Entry(NOON, "a", {})])
+        with Chain(tmp_path / "chain", sync=True, takeover=True) as second:
+            second.append([Entry(NOON, "b", {})])
+
+            with pytest.raises(JournalBroken, match="another writer's after it"):
+                first.append([Entry(NOON, "c", {})])
+
+        assert ["a", "b"] == [link.kind for link in first.entries()]
+        assert 2 == first.verify().count

@@ -34,3 +34,16 @@ def test_only_one_desk_is_armed(tmp_path: Path) -> None:
         ArmedLease(tmp_path / "lease", NOW)
 
     ArmedLease(tmp_path / "lease", NOW).release()
+
+
+def test_whoever_is_silent_for_long_is_followed_and_permitted_no_more(tmp_path: Path) -> None:
+    """Silence of no time at all: the first holder keeps its lock, and its token is old."""
+    first = ArmedLease(tmp_path / "lease", NOW + timedelta(hours=1))
+
+    with ArmedLease(tmp_path / "lease", NOW + timedelta(hours=1), silence_s=0.0) as second:
+        second.check(NOW)
+        with pytest.raises(GateClosed, match="another process took over"):
+            first.check(NOW)
+        assert (first.token + 1, True) == (second.token, second.took_over)
+
+    first.release()
