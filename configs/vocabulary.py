@@ -49,6 +49,14 @@ class OrderLife(StrEnum):
     FOK = "fok"
 
 
+class TradingState(StrEnum):
+    """Which orders may leave: all that the guards approve, only those that reduce positions, or none."""
+
+    ACTIVE = "active"
+    REDUCING = "reducing"
+    HALTED = "halted"
+
+
 class Route(StrEnum):
     """How an order reaches a market: whole, in equal slices, in slices as the market trades, with its volume, or a little at a time at the touch."""
 

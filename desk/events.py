@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from configs.vocabulary import OrderKind, OrderLife, Side, Timeframe
+from configs.vocabulary import OrderKind, OrderLife, Side, Timeframe, TradingState
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,3 +112,16 @@ class Fill:
     fee: Decimal
     fee_asset: str
     at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """What a session is told from outside the market: the state wanted of it and why, how often it was resumed so far, whether its data is too old."""
+
+    state: TradingState = TradingState.ACTIVE
+    reason: str = ""
+    resumed: int = 0
+    stale: bool = False
+
+
+ACTIVE = Control()

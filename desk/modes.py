@@ -34,6 +34,7 @@ from desk.market.feed import Feed
 from desk.market.recording import recorded
 from desk.market.stored_feed import StoredFeed
 from desk.market.streamed_feed import StreamedFeed
+from desk.risk.switch import Watch, unwatched
 from desk.security.arming import ArmedLease
 from desk.session import Parts, Session, SessionResult
 from desk.strategy.forecast import Forecaster
@@ -74,12 +75,21 @@ def backtest(feed: StoredFeed, setup: Setup, chain: Chain | None = None, on_step
     return _simulate(feed, setup, chain or Chain(MEMORY, sync=False), on_step)
 
 
-def paper(feed: StreamedFeed, setup: Setup, chain: Chain, on_step: OnStep | None = None) -> SessionResult:
+def paper(feed: StreamedFeed, setup: Setup, chain: Chain, on_step: OnStep | None = None, *, watch: Watch = unwatched) -> SessionResult:
     """Trade streamed bars against the simulated venue, continuing where the journal ends."""
-    return _simulate(feed, setup, chain, on_step)
+    return _simulate(feed, setup, chain, on_step, watch=watch)
 
 
-def live(feed: StreamedFeed, setup: Setup, venue: ExchangeVenue, clearance: Clearance, chain: Chain, *, on_step: OnStep | None = None) -> SessionResult:
+def live(
+    feed: StreamedFeed,
+    setup: Setup,
+    venue: ExchangeVenue,
+    clearance: Clearance,
+    chain: Chain,
+    *,
+    on_step: OnStep | None = None,
+    watch: Watch = unwatched,
+) -> SessionResult:
     """Trade streamed bars on an exchange, cleared by four proofs, continuing where the journal ends."""
     if not isinstance(feed, StreamedFeed):
         raise PreflightFailed(f"expected a streamed feed, found {type(feed).__name__}: history must never reach a real venue")
@@ -87,7 +97,7 @@ def live(feed: StreamedFeed, setup: Setup, venue: ExchangeVenue, clearance: Clea
         raise PreflightFailed(f"expected a preflight of {sorted(setup.instruments)}, found one of {clearance.preflight.symbols}: run it again")
     clearance.lease.check(WallClock().now())
     with recorded(feed, chain.path, described(setup, Mode.LIVE), clearance.book.recovered.at, fresh=clearance.book.recovered.last is None) as told:
-        return run_session(told, setup, venue, (Journal(chain, setup.settings_hash), clearance.book.recovered), on_step)
+        return run_session(told, setup, venue, (Journal(chain, setup.settings_hash), clearance.book.recovered), on_step, watch=watch)
 
 
 def open_book(setup: Setup, venue: ExchangeVenue, chain: Chain, opened_at: datetime) -> ReconciledBook:
@@ -114,7 +124,7 @@ def open_book(setup: Setup, venue: ExchangeVenue, chain: Chain, opened_at: datet
     return reconcile(recovered, account.balances, [order_id for order_id in account.open_orders if order_id not in resting])
 
 
-def _simulate(feed: StoredFeed | StreamedFeed, setup: Setup, chain: Chain, on_step: OnStep | None) -> SessionResult:
+def _simulate(feed: StoredFeed | StreamedFeed, setup: Setup, chain: Chain, on_step: OnStep | None, *, watch: Watch = unwatched) -> SessionResult:
     journal = Journal(chain, setup.settings_hash)
     recovered = journal.recover(setup.instruments)
     if recovered is None:
@@ -122,7 +132,7 @@ def _simulate(feed: StoredFeed | StreamedFeed, setup: Setup, chain: Chain, on_st
     venue = SimulatedVenue(setup.instruments, setup.trading.costs, recovered.portfolio.balances())
     mode = Mode.PAPER if isinstance(feed, StreamedFeed) else Mode.BACKTEST
     with recorded(feed, chain.path, described(setup, mode), recovered.at, fresh=recovered.last is None) as told:
-        return run_session(told, setup, venue, (journal, recovered), on_step)
+        return run_session(told, setup, venue, (journal, recovered), on_step, watch=watch)
 
 
 def described(setup: Setup, mode: Mode) -> dict[str, Any]:
@@ -140,7 +150,7 @@ def described(setup: Setup, mode: Mode) -> dict[str, Any]:
     }
 
 
-def run_session(feed: Feed, setup: Setup, venue: Venue, state: tuple[Journal, Recovered], on_step: OnStep | None) -> SessionResult:
+def run_session(feed: Feed, setup: Setup, venue: Venue, state: tuple[Journal, Recovered], on_step: OnStep | None, *, watch: Watch = unwatched) -> SessionResult:
     """A session out of its parts, from where the journal stands to the end of the feed."""
     journal, recovered = state
     streams = {symbol: Stream(setup.recipe) for symbol in setup.instruments} if setup.recipe else {}
@@ -156,5 +166,6 @@ def run_session(feed: Feed, setup: Setup, venue: Venue, state: tuple[Journal, Re
         streams=streams,
         forecaster=setup.forecaster,
         feature_warmup=setup.recipe.warmup_bars if setup.recipe else 0,
+        watch=watch,
     )
     return Session(parts).run(feed, on_step)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, fields
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from configs.vocabulary import Mode
 from desk.books.journal import Journal, Step, Story
 from desk.chain import MEMORY, Chain
 from desk.errors import BadFile, ContractBroken, DeskError
-from desk.events import BarsClosed, Order
+from desk.events import ACTIVE, BarsClosed, Control, Order
 from desk.execution.recorded_venue import RecordedVenue
 from desk.execution.simulated_venue import SimulatedVenue
 from desk.execution.venue import Venue
@@ -33,6 +34,7 @@ from desk.market.feed import Feed
 from desk.market.recording import Inputs, ToldAgain, inputs_of
 from desk.market.stored_feed import StoredFeed
 from desk.modes import Setup, run_session
+from desk.risk.switch import Watch
 from desk.strategy.forecast import Forecaster
 from desk.strategy.policy import Policy
 
@@ -110,7 +112,7 @@ def replay(run: Run, setup: Setup, mode: Mode) -> Replayed:
         journal = Journal(chain, setup.settings_hash)
         try:
             state = (journal, journal.record_opening(opening.at, deepcopy(opening.portfolio)))
-            run_session(_feed(run, mode), setup, _venue(run, setup, mode), state, witness.see)
+            run_session(_feed(run, mode), setup, _venue(run, setup, mode), state, witness.see, watch=_told_again(run.story))
         except _Parted:
             pass
         except (DeskError, ArithmeticError, IndexError) as error:
@@ -135,6 +137,19 @@ def _frame(events: tuple[BarsClosed, ...]) -> pl.DataFrame:
     columns = ("symbol", "open_time", "open", "high", "low", "close", "volume")
     columns_of = {name: [getattr(bar, name) for bar in bars] for name in columns}
     return pl.DataFrame({**columns_of, "timeframe": [bar.timeframe.value for bar in bars]}).with_columns(pl.col("open_time").cast(pl.Datetime("us", "UTC")))
+
+
+def _told_again(story: Story) -> Watch:
+    """What the session was told from outside, when it was told it: at the start of a step, or as its orders were about to be sent."""
+    numbers = {step.closed_at: number for number, step in enumerate(story.steps, 1)}
+    # A step's start comes after whatever was told while the one before it was sending.
+    changes = sorted((((count, not sending), control) for (count, sending), control in story.controls.items()), key=lambda change: change[0])
+
+    def watch(closed_at: datetime, sending: bool) -> Control:
+        moment = (numbers.get(closed_at, 0) - (not sending), not sending)
+        return next((control for when, control in reversed(changes) if when <= moment), ACTIVE)
+
+    return watch
 
 
 def _venue(run: Run, setup: Setup, mode: Mode) -> Venue:

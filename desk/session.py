@@ -10,7 +10,7 @@ import hashlib
 import math
 import struct
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -19,20 +19,22 @@ from numpy.typing import NDArray
 
 from configs.risk import RiskSettings
 from configs.trading import TradingSettings
-from configs.vocabulary import OrderKind
+from configs.vocabulary import OrderKind, TradingState
 from desk import log
-from desk.books.journal import Journal, Recovered, RiskMarks, Step
+from desk.books.journal import Journal, Recovered, Step
 from desk.chain import canonical
 from desk.clock import EventClock
 from desk.errors import ContractBroken
-from desk.events import Approved, Bar, BarsClosed, Fill, Forecast, Order, Refused, Target
+from desk.events import Approved, Bar, BarsClosed, Control, Fill, Forecast, Order, Refused, Target
 from desk.execution.manager import OrderManager
 from desk.execution.order import flattening, order_of
 from desk.execution.protection import Protection
 from desk.execution.venue import TOO_SMALL, Answer, Outcome, Venue
 from desk.instruments import Instrument
 from desk.market.feed import Feed
-from desk.risk.exposure import RiskDesk, marked
+from desk.risk.exposure import Book, RiskDesk, binding, marked
+from desk.risk.hedge import Hedge
+from desk.risk.switch import Watch, unwatched
 from desk.strategy.forecast import Forecaster
 from desk.strategy.policy import Policy, View
 from desk.strategy.sizing import fixed_lots, order_lots
@@ -53,7 +55,7 @@ class FeatureStream(Protocol):
 class Parts:
     """What a session is made of. `book` says where it stands; `streams` is empty for a rule without features, `forecaster` None without a model.
 
-    `feature_warmup` is the number of bars the streams need before their first finite row.
+    `feature_warmup` is the number of bars the streams need before their first finite row; `watch` says how the session is to trade.
     """
 
     session_id: str
@@ -67,6 +69,7 @@ class Parts:
     streams: Mapping[str, FeatureStream] = field(default_factory=dict)
     forecaster: Forecaster | None = None
     feature_warmup: int = 0
+    watch: Watch = unwatched
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,16 +98,19 @@ class Session:
         self._clock = EventClock(parts.book.at)
         self._manager = OrderManager(parts.venue, parts.journal)
         self._risk = RiskDesk(parts.instruments, parts.risk)
-        self._share = parts.trading.gross_weight / len(parts.instruments)
+        self._hedge = Hedge.of(parts.instruments, parts.risk, parts.trading.costs, self._risk.covariance)
+        self._share = parts.trading.gross_weight / max(len(parts.instruments) - (self._hedge is not None), 1)
         self._grid = {symbol: (float(each.lot), float(each.min_notional)) for symbol, each in parts.instruments.items()}
         lookback = parts.forecaster.lookback_bars if parts.forecaster else 1
-        self._warmup = max(parts.policy.warmup_bars, parts.feature_warmup + lookback)
+        self._warmup = max(parts.policy.warmup_bars, parts.feature_warmup + lookback, self._risk.warmup_bars)
         self._closes = {symbol: _Trail(parts.policy.warmup_bars) for symbol in parts.instruments}
         self._rows = {symbol: _Trail(lookback) for symbol in parts.streams}
         last = parts.book.last
         self._last_close: dict[str, float] = {}
         self._exposures = dict.fromkeys(sorted(parts.instruments), 0.0) | (last.exposures if last else {})
         self._marks = last.marks if last else None
+        self._told = parts.book.told
+        self._fresh: set[str] = set()
         self._protection = Protection.recovered(parts.session_id, parts.instruments, parts.trading.protective_stop, last)
 
     def run(self, feed: Feed, on_step: Callable[[Step], None] | None = None) -> SessionResult:
@@ -128,7 +134,7 @@ class Session:
         if book.last is not None:
             self._manager.cancel(book.last.cancels, book.at)
         pending = {approved.order.order_id: approved for approved in (*book.pending, *map(Approved, self._protection.resting.values()))}
-        answers = self._manager.recover(tuple(pending.values()), book.at)
+        answers = self._send(self._manager.missing(tuple(pending.values())), book.at)
         self._flatten({answer.order_id: answer for answer in answers}, tuple(self._protection.resting.values()))
 
     def _step(self, event: BarsClosed) -> Step:
@@ -138,11 +144,12 @@ class Session:
         # Who was stopped out holds nothing; the rule must want the position afresh.
         self._exposures |= dict.fromkeys(self._protection.hear(fills), 0.0)
         self._observe(event)
-        equity = self._portfolio.equity(self._last_close)
-        marks = self._marks = marked(self._marks, equity, event.closed_at, self._parts.risk)
+        told, equity = self._hear(event.closed_at, sending=False), self._portfolio.equity(self._last_close)
+        marks = self._marks = marked(self._marks, equity, event.closed_at, self._parts.risk, told)
         targets = self._decide(event)
-        approved, refused = self._risk.judge(self._size(targets, equity), self._portfolio.lots, self._last_close, equity, marks)
-        stops, kept, cancels, unprotected = self._protect(event.closed_at, approved, (equity, marks))
+        book = Book(self._portfolio.lots, self._last_close, equity, marks, told)
+        approved, refused = self._risk.judge(self._size(targets, equity), book)
+        stops, kept, cancels, unprotected = self._protect(event.closed_at, approved, book)
         approved, refused = approved + stops, refused + unprotected
         forecaster = self._parts.forecaster
         bars_digest = hashlib.sha256(b"".join(map(_bar_bytes, event.bars))).hexdigest()
@@ -166,15 +173,43 @@ class Session:
         self._carry_out(step)
         return step
 
+    def _hear(self, at: datetime, *, sending: bool) -> Control:
+        """How the session is to trade now; written down when it is news."""
+        told = self._parts.watch(at, sending)
+        if told != self._told:
+            self._parts.journal.record_control(at, told, sending=sending)
+            log.event("session.controlled", level="WARNING", state=told.state.value, reason=told.reason, stale=told.stale)
+            self._told = told
+        return told
+
+    def _send(self, orders: Sequence[Approved], at: datetime) -> tuple[Answer, ...]:
+        """Send what may still be sent: what was told meanwhile counts as much as the guards do."""
+        if not orders:
+            return ()
+        told = self._hear(at, sending=True)
+        late = [each for each in orders if self._barred(each.order, told)]
+        self._manager.drop(late, at, f"{told.state.value}: {told.reason}")
+        for stop in (each.order for each in late if each.order.kind is OrderKind.STOP):
+            self._protection.resting.pop(stop.symbol, None)
+        return self._manager.send([each for each in orders if each not in late], at)
+
+    def _barred(self, order: Order, told: Control) -> bool:
+        """Whether an approved order must not leave any more."""
+        state = binding(self._marks, told)
+        if state is not TradingState.REDUCING or order.reduce_only:
+            return state is TradingState.HALTED
+        held = self._portfolio.lots[order.symbol]
+        return abs(held + order.side.sign * int(order.quantity / self._parts.instruments[order.symbol].lot)) >= abs(held)
+
     def _protect(
-        self, closed_at: datetime, approved: tuple[Approved, ...], state: tuple[float, RiskMarks]
+        self, closed_at: datetime, approved: tuple[Approved, ...], book: Book
     ) -> tuple[tuple[Approved, ...], tuple[Order, ...], tuple[Order, ...], tuple[Refused, ...]]:
         """Stops to place, stops that rest afterwards, stops to cancel, and positions that no stop can protect."""
         wanted = self._protection.wanted(closed_at, self._portfolio, self._last_close, approved)
         lots = dict(self._portfolio.lots)
         for order in (each.order for each in approved):
             lots[order.symbol] += order.side.sign * int(order.quantity / self._parts.instruments[order.symbol].lot)
-        stops, refused = self._risk.judge(wanted.placed, lots, self._last_close, *state)
+        stops, refused = self._risk.judge(wanted.placed, replace(book, lots=lots))
         # A stop whose successor is refused stays: it protects better than none.
         denied = {each.order.symbol for each in refused}
         cancels = tuple(order for order in wanted.cancels if order.symbol not in denied)
@@ -186,7 +221,7 @@ class Session:
         raced = self._protection.raced(self._manager.cancel(step.cancels, now))
         late = [each for each in step.approved if each.order.symbol in raced and each.order.kind is not OrderKind.STOP]
         self._manager.drop(late, now, "its stop was executed first")
-        answers = self._manager.send([each for each in step.approved if each not in late], now)
+        answers = self._send([each for each in step.approved if each not in late], now)
         self._flatten({answer.order_id: answer for answer in answers}, step.stops)
 
     def _flatten(self, answers: Mapping[str, Answer], stops: Sequence[Order]) -> None:
@@ -201,10 +236,13 @@ class Session:
             log.event("protection.lost", level="ERROR", symbol=stop.symbol, stop=str(stop.stop_price), why=answer.detail)
             self._exposures[stop.symbol] = 0.0
             order = Approved(flattening(self._parts.session_id, stop, self._clock.now()))
+            if self._barred(order.order, self._hear(self._clock.now(), sending=True)):
+                continue
             self._parts.journal.record_intents(self._clock.now(), (order,))
-            self._manager.send((order,), self._clock.now())
+            self._send((order,), self._clock.now())
 
     def _observe(self, event: BarsClosed) -> None:
+        self._fresh = {bar.symbol for bar in event.bars}
         for bar in event.bars:
             if bar.symbol not in self._closes:
                 known = ", ".join(self._closes)
@@ -213,10 +251,12 @@ class Session:
             self._closes[bar.symbol].push(np.float64(bar.close))
             if bar.symbol in self._rows:
                 self._rows[bar.symbol].push(self._parts.streams[bar.symbol].update(bar))
+        self._risk.observe(event)
 
     def _decide(self, event: BarsClosed) -> tuple[Target, ...]:
         """A target for every symbol with a bar and enough closes."""
-        return tuple(self._target(bar) for bar in event.bars if self._closes[bar.symbol].full)
+        hedge = self._parts.risk.hedge_symbol
+        return tuple(self._target(bar) for bar in event.bars if self._closes[bar.symbol].full and bar.symbol != hedge)
 
     def _target(self, bar: Bar) -> Target:
         features, forecast = self._opinion(bar)
@@ -257,7 +297,21 @@ class Session:
                 lots = order_lots(weight, self._portfolio.lots[symbol], equity, close, lot, min_notional, parts.trading.rebalance_band)
             if lots:
                 orders.append((order_of(parts.session_id, parts.instruments[symbol], target.closed_at, lots, close), lots))
+        if self._hedge:
+            orders += self._hedging(orders, equity)
         return sorted(orders, key=lambda item: item[1] > 0)
+
+    def _hedging(self, orders: Sequence[tuple[Order, int]], equity: float) -> list[tuple[Order, int]]:
+        """The order that hedges the book as `orders` will leave it, if one is worth its cost."""
+        assert self._hedge is not None
+        lots = dict(self._portfolio.lots)
+        for order, delta in orders:
+            lots[order.symbol] += delta
+        instrument, symbol, now = self._hedge.instrument, self._hedge.instrument.symbol, self._clock.now()
+        values = {name: held * self._grid[name][0] * self._last_close[name] for name, held in lots.items() if held}
+        # Only on a bar of its own, as every order is.
+        delta = self._hedge.lots(values, self._last_close[symbol], equity) if symbol in self._fresh else 0
+        return [(order_of(self._parts.session_id, instrument, now, delta, self._last_close[symbol]), delta)] if delta else []
 
 
 class _Trail:

@@ -105,6 +105,27 @@ def validate_data(files: list[str], as_json: Annotated[bool, typer.Option("--jso
 
 
 @app.command()
+def halt(
+    *,
+    reason: Annotated[str, typer.Option(help="why, for the journal")] = "an operator said so",
+    reduce: Annotated[bool, typer.Option("--reduce", help="only stop opening: orders that reduce positions still leave")] = False,
+    profile: Profile = "demo",
+) -> None:
+    """Stop every session from sending orders, now and after any restart, until `resume`. Cancellations still leave; positions stay."""
+    from tasks.oversight import halt as turn_off
+
+    print(f"{turn_off(_settings(profile).operations, reason, reduce=reduce).state.value}: {reason}")
+
+
+@app.command()
+def resume(reason: Annotated[str, typer.Option(help="why it is safe again, for the journal")], profile: Profile = "demo") -> None:
+    """Let sessions send again: after `halt`, after safe mode, and after a drawdown, whose peak is then counted anew."""
+    from tasks.oversight import resume as turn_on
+
+    print(f"{turn_on(_settings(profile).operations, reason).state.value}: {reason}")
+
+
+@app.command()
 def prove(
     *,
     only: Annotated[list[str] | None, typer.Option(help="a proof's name; repeatable")] = None,

@@ -6,8 +6,10 @@ import logging
 from typing import Any
 
 from prefect.artifacts import create_markdown_artifact
+from prefect.events import emit_event
 from prefect.exceptions import MissingContextError
 from prefect.logging import get_run_logger
+from prefect.runtime import flow_run
 
 from desk.log import event
 from desk.redaction import clean_text
@@ -22,6 +24,12 @@ def on_failed(flow: Any, flow_run: Any, state: Any) -> None:
 def on_crashed(flow: Any, flow_run: Any, state: Any) -> None:
     """The process died; what it had finished is kept."""
     _announce("flow.crashed", flow, flow_run, state)
+
+
+def announce_safe_mode(session_id: str, reason: str) -> None:
+    """An event for automations, which page a person. Outside a run there is nobody to tell but the log."""
+    if flow_run.get_id() is not None:
+        emit_event("tradewind.safe-mode", resource={"prefect.resource.id": f"tradewind.session.{session_id}"}, payload={"reason": clean_text(reason)})
 
 
 def failure_page(flow: str, run: str, message: str) -> str:

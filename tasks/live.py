@@ -12,7 +12,8 @@ from desk.books.journal import Journal
 from desk.chain import Chain
 from desk.clock import WallClock
 from desk.errors import GateClosed
-from desk.execution.exchange_venue import ExchangeVenue
+from desk.execution.exchange_venue import ExchangeVenue, market_now
+from desk.execution.guarded import GuardedExchange
 from desk.execution.readiness import preflight, trading_scope
 from desk.execution.streamed_orders import order_wire
 from desk.market.exchange_source import open_exchange, open_streams
@@ -20,6 +21,7 @@ from desk.modes import Clearance, Setup, live, open_book
 from desk.security.arming import ArmedLease
 from tasks.assembly import setup_of, stitched
 from tasks.market import connection, running_exchange
+from tasks.oversight import breaker_of, overseen
 from tasks.trade import streamed, summary
 from tasks.values import Market, Research, Rules, Window
 
@@ -44,14 +46,17 @@ def live_window(market: Market, setup: Setup, rules: Rules, operations: Operatio
     config, feed = connection(running_exchange(operations)), streamed(market, rules, operations)
     exchange, clock, orders = open_exchange(config), WallClock(), rules.trading.execution
     with (
-        Chain(path, sync=True) as chain,
         ArmedLease(operations.var / "run" / "armed", clock.now() + timedelta(minutes=armed_minutes)) as lease,
+        Chain(path, sync=True, takeover=lease.took_over) as chain,
+        overseen(operations, setup.session_id, rules.risk.max_data_age_s, lambda: market_now(exchange)) as oversight,
         order_wire(exchange, lambda: open_streams(config), orders.submission) as (wire, wait),
     ):
         passed, scope = preflight(exchange, setup.instruments), trading_scope(exchange)
         before = Journal(chain, setup.settings_hash).recover(setup.instruments)
         bar = Timeframe(market.timeframe).delta
-        venue = ExchangeVenue(wire, setup.instruments, clock=clock, lease=lease, bar=bar, rules=orders, wait=wait)
+        submissions, questions = breaker_of(operations, "venue_orders"), breaker_of(operations, "venue_reads")
+        guarded, gates = GuardedExchange(wire, questions, submissions), (oversight.refusal, submissions.refusal)
+        venue = ExchangeVenue(guarded, setup.instruments, clock=clock, lease=lease, bar=bar, rules=orders, wait=wait, gates=gates)
         book = open_book(setup, venue, chain, feed.opened_at)
-        result = live(feed, setup, venue, Clearance(passed, book, lease, scope), chain)
+        result = live(feed, setup, venue, Clearance(passed, book, lease, scope), chain, on_step=oversight.saw, watch=oversight.watch)
     return summary(setup.session_id, path, result, None if before is None else before.last)

@@ -14,9 +14,11 @@ from configs.operations import OperationsSettings
 from configs.vocabulary import VenueName
 from desk.errors import PreflightFailed
 from desk.execution.ccxt_settings import constructor_config
+from desk.execution.guarded import GuardedExchange
 from desk.instruments import Instrument
 from desk.market.exchange_source import ExchangeSource, open_exchange
 from tasks.candles import canonical_candles
+from tasks.oversight import breaker_of
 from tasks.policies import network_retries
 from tasks.services import Greeting, ensure_exchange, recorded_exchange
 from tasks.values import InstrumentRow, Market
@@ -60,7 +62,7 @@ def connection(greeting: Greeting) -> dict[str, Any]:
 def source_of(operations: OperationsSettings) -> ExchangeSource:
     """The exchange's market data through unmodified ccxt."""
     greeting = running_exchange(operations)
-    return ExchangeSource(open_exchange(connection(greeting)))
+    return ExchangeSource(GuardedExchange(open_exchange(connection(greeting)), breaker_of(operations, "data_source")))
 
 
 def running_exchange(operations: OperationsSettings) -> Greeting:

@@ -15,14 +15,16 @@ from configs.vocabulary import Timeframe
 from desk.books.journal import Journal, Step
 from desk.chain import Chain
 from desk.errors import SourceStale
+from desk.execution.exchange_venue import market_now
 from desk.log import event
-from desk.market.exchange_source import open_streams
+from desk.market.exchange_source import open_exchange, open_streams
 from desk.market.streamed_feed import StreamedFeed
 from desk.market.streamed_feed import Window as Bounds
 from desk.modes import paper
 from desk.session import SessionResult
 from tasks.assembly import setup_of, stitched
 from tasks.market import connection, running_exchange, source_of
+from tasks.oversight import overseen
 from tasks.values import Market, Research, Rules, Window
 
 # Bars between two progress lines of a window.
@@ -36,9 +38,19 @@ def trade_paper(market: Market, research: Research, rules: Rules, operations: Op
     session_id = f"paper-{market.name}"
     path = operations.var / "journal" / f"{session_id}.sqlite"
     setup = setup_of(market, research, rules, session_id=session_id, forecaster=stitched(research.folds[-1:], "network", Timeframe(market.timeframe)))
-    with Chain(path, sync=True) as chain:
+    feed, tell = streamed(market, rules, operations), told_every(TELL_EVERY)
+
+    def now() -> datetime:
+        return market_now(open_exchange(connection(running_exchange(operations))))
+
+    with overseen(operations, session_id, rules.risk.max_data_age_s, now) as oversight, Chain(path, sync=True) as chain:
         before = Journal(chain, setup.settings_hash).recover(setup.instruments)
-        result = paper(streamed(market, rules, operations), setup, chain, told_every(TELL_EVERY))
+
+        def on_step(step: Step) -> None:
+            oversight.saw(step)
+            tell(step)
+
+        result = paper(feed, setup, chain, on_step, watch=oversight.watch)
     return summary(session_id, path, result, None if before is None else before.last)
 
 

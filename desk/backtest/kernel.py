@@ -188,6 +188,9 @@ def _reasons(limits: RiskSettings) -> list[str]:
         f"lost {limits.max_daily_loss:g} since the day's first mark: only reducing orders that day",
         f"position would exceed {limits.max_position_weight:g} of equity",
         f"sum of positions would exceed {limits.max_gross_weight:g} of equity",
+        f"sum of signed positions would exceed {limits.max_net_weight:g} of equity",
+        f"position would exceed {limits.max_concentration:g} of all positions",
+        f"more than {limits.max_orders_per_minute} orders in one minute",
     ]
 
 

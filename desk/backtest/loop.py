@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from desk.costs import fee
 from desk.execution.fills import fill_lots, fill_ticks, ration_into
-from desk.risk.guards import check, daily_floor, drawdown_floor
+from desk.risk.guards import Limits, Stake, Standing, check, daily_floor, drawdown_floor
 from desk.strategy.sizing import fixed_lots, order_lots
 
 Floats = NDArray[np.float64]
@@ -71,8 +71,7 @@ class Rules(NamedTuple):
     participation_cap: float
     fee_rate: float
     fee_rate_rest: float
-    max_position_weight: float
-    max_gross_weight: float
+    limits: Limits
     max_drawdown: float
     max_daily_loss: float
 
@@ -131,14 +130,6 @@ class Quotes(NamedTuple):
     volume: Floats
 
 
-class Standing(NamedTuple):
-    """How the account stands when orders are judged: the two latches, and equity in quote."""
-
-    reducing: bool
-    day_reducing: bool
-    equity: float
-
-
 def play(run: Run) -> None:
     """Play the exposures (NaN: no order) through the market into the records."""
     # Taken out of their tuples once: every access in the loop would count references. For the same reason few arrays travel to where fills happen.
@@ -176,7 +167,7 @@ def play(run: Run) -> None:
                 account.counts[EXCESSES] += 1
         if waiting:
             note_closes(close, row, book)
-            waiting = judge(account, rules, row, Standing(marks.reducing, marks.day_reducing, equity))
+            waiting = judge(account, rules, row, Standing(equity, 0.0, 0.0, 0, marks.reducing, marks.day_reducing))
     conclude(run, marks)
 
 
@@ -291,27 +282,31 @@ def wish(exposure: float, close: float, holding: Holding, rules: Rules, equity: 
     return order_lots(exposure * rules.share, holding["lots"], equity, close, holding["lot"], holding["min_notional"], rules.band)
 
 
-def judge(account: Account, limits: Rules, row: int, standing: Standing) -> bool:
-    """Strike out what the guards refuse, sells first; whether anything is left."""
-    book, counts, gross, any_left, equity = account.book, account.counts, 0.0, False, standing.equity
+def judge(account: Account, rules: Rules, row: int, standing: Standing) -> bool:
+    """Strike out what the guards refuse, sells first; whether anything is left. The sums of `standing` are made here."""
+    book, counts, gross, net, sent = account.book, account.counts, 0.0, 0.0, 0
     for asset in range(len(book)):
         gross += abs(account.position[asset]) * book[asset]["last_close"]
+        net += account.position[asset] * book[asset]["last_close"]
     for sign in (-1, 1):
         for asset in range(len(book)):
             delta, held = book[asset]["order"], book[asset]["lots"]
             if delta * sign <= 0:
                 continue
             close, lot = book[asset]["last_close"], book[asset]["lot"]
-            code = check(delta, held, close, lot, equity, gross, standing.reducing, standing.day_reducing, limits.max_position_weight, limits.max_gross_weight)
+            before = Standing(standing.equity, gross, net, sent, standing.reducing, standing.day_reducing)
+            code = check(Stake(delta, held, close, lot), before, rules.limits)
             if code == 0:
                 gross += (abs(held + delta) - abs(held)) * lot * close
-                any_left = True
+                net += delta * lot * close
+                # A bar is never shorter than a minute: the orders of this minute are those of this bar.
+                sent += 1
             else:
                 book[asset]["order"] = 0
                 refusal = account.refusals[counts[REFUSALS]]
                 refusal["row"], refusal["asset"], refusal["guard"] = row, asset, code
                 counts[REFUSALS] += 1
-    return any_left
+    return sent > 0
 
 
 def settle(quotes: Quotes, account: Account, rules: Rules, row: int) -> None:

@@ -15,6 +15,7 @@ from desk.backtest.loop import BOOK, FILL, REFUSAL, Account, Line, Market, Rows,
 from desk.backtest.panel import Floats, Panel
 from desk.errors import ContractBroken
 from desk.instruments import Instrument
+from desk.risk.exposure import limits_of
 
 # Without a venue's grid: steps so fine that they do not matter.
 _FINE = Decimal("1e-8")
@@ -36,6 +37,8 @@ class Stage:
         if trading.protective_stop:
             found = f"found {trading.protective_stop}: the kernel executes no stops; backtest without, or by the session alone (desk.modes.backtest)"
             raise ContractBroken(f"expected trading.protective_stop 0 in the kernel, {found}")
+        if limits.beyond_kernel:
+            raise ContractBroken(f"expected limits that the kernel knows, found {', '.join(limits.beyond_kernel)}: use the session alone, or unset them")
         # Sequence matters when cash is short, and the sequence is the symbols', whatever the panel's is.
         order = np.argsort(np.array(bars.symbols))
         cash = np.array([float(trading.initial_cash), _rest(trading.initial_cash)])
@@ -92,8 +95,7 @@ def _rules(trading: TradingSettings, costs: CostSettings, limits: RiskSettings, 
         participation_cap=costs.participation_cap,
         fee_rate=costs.fee_rate,
         fee_rate_rest=_rest(Decimal(repr(costs.fee_rate))),
-        max_position_weight=limits.max_position_weight,
-        max_gross_weight=limits.max_gross_weight,
+        limits=limits_of(limits),
         max_drawdown=limits.max_drawdown,
         max_daily_loss=limits.max_daily_loss,
     )

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from configs.vocabulary import OrderKind, OrderLife, Side
+from configs.vocabulary import OrderKind, OrderLife, Side, TradingState
 from desk.books.portfolio import Portfolio
 from desk.chain import Chain, Entry
 from desk.errors import BookMismatch, JournalBroken
-from desk.events import Approved, Fill, Order, Refused, Target
+from desk.events import ACTIVE, Approved, Control, Fill, Order, Refused, Target
 from desk.instruments import Instrument
 
-OPENED, STEP, ANSWERS, SETTLED, INTENTS = "opened", "step", "answers", "settled", "intents"
+OPENED, STEP, ANSWERS, SETTLED, INTENTS, CONTROL = "opened", "step", "answers", "settled", "intents", "control"
 REJECTED = "rejected"
 # What an order says beyond a market order that lives for one bar; such an order is written without it.
 _PLAIN = ["market", "bar", "", "", "0"]
@@ -28,13 +28,15 @@ _PLAIN = ["market", "bar", "", "", "0"]
 
 @dataclass(frozen=True, slots=True)
 class RiskMarks:
-    """What the risk rules remember: equity peak, the UTC day and its first equity, and which latches are shut."""
+    """What the risk rules remember: equity peak, the UTC day and its first equity, which latches are shut, and how often a person opened them."""
 
     peak: float
     day: str
     day_first: float
     reducing: bool
     day_reducing: bool
+    latched: TradingState = TradingState.ACTIVE
+    resumed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,26 +64,32 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """Where a session stands: at `at`, its opening (`last` is None) or its last recorded step, with the orders not proven dead."""
+    """Where a session stands: at `at`, its opening (`last` is None) or its last recorded step, with the orders not proven dead.
+
+    `told` is what it was last told from outside.
+    """
 
     at: datetime
     portfolio: Portfolio
     last: Step | None
     pending: tuple[Approved, ...]
     steps: int
+    told: Control = ACTIVE
 
 
 @dataclass(frozen=True, slots=True)
 class Story:
     """All a journal tells about what came from outside: how the session opened, its steps, what was settled before each of them, the venue's last word.
 
-    `settled` has the fills found after as many steps as its key says; `answers` (outcome, detail) by order id.
+    `settled` has the fills found after as many steps as its key says; `answers` (outcome, detail) by order id; `controls` what was told, by the number of
+    steps before it and whether orders were about to be sent.
     """
 
     opening: Recovered
     steps: tuple[Step, ...]
     settled: dict[int, tuple[Fill, ...]]
     answers: dict[str, tuple[str, str]]
+    controls: dict[tuple[int, bool], Control] = field(default_factory=dict)
 
 
 class Journal:
@@ -115,6 +123,11 @@ class Journal:
         """Orders that belong to no step and close positions, written down before they are sent."""
         self._append(at, INTENTS, "", {"approved": [_encode_order(approved.order) for approved in orders]})
 
+    def record_control(self, at: datetime, control: Control, *, sending: bool) -> None:
+        """What the session was told from outside, when it is not what it was told before; `sending`: as it was about to send what the last step approved."""
+        told = {"state": control.state.value, "reason": control.reason, "resumed": control.resumed, "stale": control.stale}
+        self._append(at, CONTROL, "", {**told, "sending": sending})
+
     def steps(self) -> tuple[Step, ...]:
         """Every step recorded, oldest first."""
         return tuple(_decode_step(link.at, link.payload) for link in self._chain.entries(kind=STEP))
@@ -125,6 +138,7 @@ class Journal:
         steps: list[Step] = []
         settled: dict[int, tuple[Fill, ...]] = {}
         answers: dict[str, tuple[str, str]] = {}
+        controls: dict[tuple[int, bool], Control] = {}
         for link in self._chain.entries():
             if link.kind == OPENED:
                 opening = Recovered(link.at, _opening(link.payload, instruments), None, (), 0)
@@ -135,7 +149,9 @@ class Journal:
                 settled[len(steps)] = settled.get(len(steps), ()) + fills
             elif link.kind == ANSWERS:
                 answers |= {order_id: (outcome, detail) for order_id, outcome, detail in link.payload["answers"]}
-        return None if opening is None else Story(opening, tuple(steps), settled, answers)
+            elif link.kind == CONTROL:
+                controls[len(steps), link.payload["sending"]] = _decode_control(link.payload)
+        return None if opening is None else Story(opening, tuple(steps), settled, answers, controls)
 
     def recover(self, instruments: Mapping[str, Instrument]) -> Recovered | None:
         """Fold the whole journal, verified first. None: nothing was ever opened."""
@@ -150,7 +166,9 @@ class Journal:
             elif link.kind == STEP:
                 step = _decode_step(link.at, link.payload)
                 _book(recovered.portfolio, step.fills)
-                recovered = Recovered(link.at, recovered.portfolio, step, step.approved, recovered.steps + 1)
+                recovered = Recovered(link.at, recovered.portfolio, step, step.approved, recovered.steps + 1, recovered.told)
+            elif link.kind == CONTROL:
+                recovered = replace(recovered, told=_decode_control(link.payload))
             elif link.kind == ANSWERS:
                 rejected.update(order_id for order_id, outcome, _ in link.payload["answers"] if outcome == REJECTED)
             elif link.kind == INTENTS:
@@ -210,7 +228,7 @@ def _encode_step(step: Step) -> dict[str, Any]:
         "refused": [[_encode_order(refused.order), refused.guard, refused.reason] for refused in step.refused],
         "decision": step.decision_hash,
         "equity": step.equity,
-        "marks": [marks.peak, marks.day, marks.day_first, marks.reducing, marks.day_reducing],
+        "marks": [marks.peak, marks.day, marks.day_first, marks.reducing, marks.day_reducing, marks.latched.value, marks.resumed],
         "exposures": step.exposures,
         "closes": step.closes,
         "stops": [_encode_order(order) for order in step.stops],
@@ -228,13 +246,23 @@ def _decode_step(at: datetime, row: Mapping[str, Any]) -> Step:
         refused=tuple(Refused(_decode_order(order), guard, reason) for order, guard, reason in row["refused"]),
         decision_hash=row["decision"],
         equity=row["equity"],
-        marks=RiskMarks(*row["marks"]),
+        marks=_decode_marks(row["marks"]),
         exposures=row["exposures"],
         closes=row["closes"],
         model=row["model"],
         stops=tuple(_decode_order(order) for order in row.get("stops", ())),
         cancels=tuple(_decode_order(order) for order in row.get("cancels", ())),
     )
+
+
+def _decode_control(row: Mapping[str, Any]) -> Control:
+    return Control(TradingState(row["state"]), row["reason"], row["resumed"], row["stale"])
+
+
+def _decode_marks(row: Sequence[Any]) -> RiskMarks:
+    # Journals of earlier releases say nothing of operators.
+    peak, day, day_first, reducing, day_reducing, latched, resumed = (*row, TradingState.ACTIVE, 0)[:7]
+    return RiskMarks(peak, day, day_first, reducing, day_reducing, TradingState(latched), resumed)
 
 
 def _encode_order(order: Order) -> list[str]:

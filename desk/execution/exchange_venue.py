@@ -32,7 +32,8 @@ from desk.security.arming import ArmedLease
 class ExchangeVenue:
     """Implements `Venue` with orders named by our own ids. `exchange` has its markets loaded; `bar` is how long an order may live.
 
-    `wait` lets seconds pass between two questions, or fewer when news of an order arrives; the default only waits.
+    `wait` lets seconds pass between two questions, or fewer when news of an order arrives; the default only waits. Each of `gates` is asked right
+    before an order leaves: why it must not, or nothing.
     """
 
     def __init__(
@@ -45,11 +46,13 @@ class ExchangeVenue:
         bar: timedelta,
         rules: ExecutionSettings | None = None,
         wait: Callable[[float], None] | None = None,
+        gates: Sequence[Callable[[], str]] = (),
     ) -> None:
         self._exchange = exchange
         self._instruments = dict(instruments)
         self._clock = clock
         self._lease = lease
+        self._gates = tuple(gates)
         self._bar = bar
         self._rules = rules or ExecutionSettings()
         self._wait = wait or clock.wait
@@ -195,7 +198,7 @@ class ExchangeVenue:
             self._lease.check(self._clock.now())
         except GateClosed as error:
             return str(error)
-        return ""
+        return next(filter(None, (gate() for gate in self._gates)), "")
 
     def _refusal(self, order: Order, market_now: datetime) -> str:
         """Why this order is not to be sent any more; empty when it is."""
@@ -245,8 +248,7 @@ class ExchangeVenue:
             children.append(child)
 
     def _market_now(self) -> datetime:
-        with asking("the exchange's time"):
-            return datetime.fromtimestamp(self._exchange.fetch_time() / 1000, UTC)
+        return market_now(self._exchange)
 
     def _open_orders(self) -> list[tuple[str, str]]:
         found = []
@@ -255,3 +257,9 @@ class ExchangeVenue:
                 orders = self._exchange.fetch_open_orders(symbol)
             found += [(symbol, str(order["clientOrderId"])) for order in orders if str(order["clientOrderId"]).startswith(ID_PREFIX)]
         return found
+
+
+def market_now(exchange: Any) -> datetime:
+    """The exchange's own time."""
+    with asking("the exchange's time"):
+        return datetime.fromtimestamp(exchange.fetch_time() / 1000, UTC)

@@ -46,12 +46,8 @@ class OrderManager:
         final = {answer.order_id: answer for answer in (*answers, *settled)}
         return tuple(final.values())
 
-    def recover(self, pending: Sequence[Approved], at: datetime) -> tuple[Answer, ...]:
-        """After a restart: send those orders that provably never arrived, under the id they have, and say what became of each."""
-        return self.send(self.missing(pending), at)
-
     def missing(self, pending: Sequence[Approved]) -> tuple[Approved, ...]:
-        """Ask for every order that may be out there; those the venue proves it never had."""
+        """After a restart: ask for every order that may be out there; those the venue proves it never had may be sent, under the id they have."""
         answers = [self._venue.resolve(approved.order.order_id, approved.order.symbol) for approved in pending]
         self._refuse_doubt(answers)
         return tuple(approved for approved, answer in zip(pending, answers, strict=True) if answer.outcome is Outcome.REJECTED)

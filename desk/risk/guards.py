@@ -1,47 +1,74 @@
-"""The pre-trade guards, in order. Plain arithmetic: session and kernel share these very functions.
+"""The pre-trade guards that session and kernel share, in order. Plain arithmetic: both call these very functions.
 
 A guard says no to a whole order; an order that brings a position closer to flat always passes.
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 # Name by code; 0 is approval, and the guards are asked in this order.
-GUARDS = ("", "drawdown", "daily_loss", "position", "gross")
-_APPROVED, _DRAWDOWN, _DAILY_LOSS, _POSITION, _GROSS = range(5)
+GUARDS = ("", "drawdown", "daily_loss", "position", "gross", "net", "concentration", "order_rate")
+_APPROVED, _DRAWDOWN, _DAILY_LOSS, _POSITION, _GROSS, _NET, _CONCENTRATION, _ORDER_RATE = range(8)
 
 # A position sized exactly to its limit must not fail on the last bit of a float product.
 _LIMIT_SLACK = 1 + 1e-9
+# The first position of a book is all of it. A book counts as at least this share of what it may become, or none could ever be begun.
+_SMALL_BOOK = 0.5
 
 
-def check(
-    delta_lots: int,
-    position_lots: int,
-    close: float,
-    lot: float,
-    equity: float,
-    gross_notional: float,
-    reducing: bool,
-    day_reducing: bool,
-    max_position_weight: float,
-    max_gross_weight: float,
-) -> int:
-    """Code of the first guard that refuses an order of `delta_lots` (signed) on a position of `position_lots` (signed), or 0.
+class Limits(NamedTuple):
+    """Fractions of equity (`concentration`: of gross), and orders per minute of market time."""
 
-    `close`, `equity` and `gross_notional` in quote, `lot` in base; `gross_notional` is the sum of absolute positions at their closes before
-    this order. `reducing` and `day_reducing` are the latches of the first two guards; the weights are fractions of equity. With equity <= 0
-    no position can grow.
-    """
-    held, after = abs(position_lots), abs(position_lots + delta_lots)
+    position: float
+    gross: float
+    net: float
+    concentration: float
+    orders_per_minute: int
+
+
+class Stake(NamedTuple):
+    """An order of `delta_lots` on a position of `position_lots` (both signed); `close` in quote, `lot` in base."""
+
+    delta_lots: int
+    position_lots: int
+    close: float
+    lot: float
+
+
+class Standing(NamedTuple):
+    """The account before an order: equity, sums of absolute and of signed positions at their closes (quote), orders approved in this minute, two latches."""
+
+    equity: float
+    gross: float
+    net: float
+    sent: int
+    reducing: bool
+    day_reducing: bool
+
+
+def check(order: Stake, account: Standing, limits: Limits) -> int:
+    """Code of the first guard that refuses the order, or 0. With equity <= 0 no position can grow. A net position may always come closer to 0."""
+    held, after = abs(order.position_lots), abs(order.position_lots + order.delta_lots)
     if after < held:
         return _APPROVED
-    if reducing:
+    if account.reducing:
         return _DRAWDOWN
-    if day_reducing:
+    if account.day_reducing:
         return _DAILY_LOSS
-    if after * lot * close > max_position_weight * equity * _LIMIT_SLACK:
+    notional, equity = after * order.lot * order.close, account.equity
+    if notional > limits.position * equity * _LIMIT_SLACK:
         return _POSITION
-    if gross_notional + (after - held) * lot * close > max_gross_weight * equity * _LIMIT_SLACK:
+    gross = account.gross + (after - held) * order.lot * order.close
+    if gross > limits.gross * equity * _LIMIT_SLACK:
         return _GROSS
+    net = abs(account.net + order.delta_lots * order.lot * order.close)
+    if net > limits.net * equity * _LIMIT_SLACK and net > abs(account.net):
+        return _NET
+    if notional > limits.concentration * max(gross, _SMALL_BOOK * limits.gross * equity) * _LIMIT_SLACK:
+        return _CONCENTRATION
+    if account.sent >= limits.orders_per_minute:
+        return _ORDER_RATE
     return _APPROVED
 
 

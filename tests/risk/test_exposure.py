@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
+import pytest
+
 from configs.risk import RiskSettings
-from configs.vocabulary import Side
+from configs.vocabulary import Side, Timeframe, TradingState
 from desk.books.journal import RiskMarks
-from desk.events import Order
+from desk.events import ACTIVE, Bar, BarsClosed, Control, Order
 from desk.instruments import Instrument
-from desk.risk.exposure import RiskDesk, marked
+from desk.risk.exposure import Book, RiskDesk, marked
 
 MORNING = datetime(2024, 1, 1, 6, tzinfo=UTC)
 LIMITS = RiskSettings(max_position_weight=0.5, max_gross_weight=0.8, max_drawdown=0.2, max_daily_loss=0.1)
@@ -57,8 +60,8 @@ def test_each_order_is_judged_on_the_book_the_ones_before_it_leave() -> None:
     desk = RiskDesk(GRID, LIMITS)
     closes, lots = {"A/USDT": 10.0, "B/USDT": 10.0}, {"A/USDT": 50, "B/USDT": 0}
 
-    together, _ = desk.judge([order("A/USDT", -20), order("B/USDT", 40)], lots, closes, 1000.0, CALM)
-    alone, refused = desk.judge([order("B/USDT", 40)], lots, closes, 1000.0, CALM)
+    together, _ = desk.judge([order("A/USDT", -20), order("B/USDT", 40)], Book(lots, closes, 1000.0, CALM))
+    alone, refused = desk.judge([order("B/USDT", 40)], Book(lots, closes, 1000.0, CALM))
 
     assert [item.order.symbol for item in together] == ["A/USDT", "B/USDT"]
     assert (alone, [item.guard for item in refused]) == ((), ["gross"])
@@ -68,8 +71,66 @@ def test_a_refused_order_leaves_the_book_as_it_was() -> None:
     desk = RiskDesk(GRID, LIMITS)
     closes, lots = {"A/USDT": 10.0, "B/USDT": 10.0}, {"A/USDT": 0, "B/USDT": 0}
 
-    approved, refused = desk.judge([order("A/USDT", 51), order("B/USDT", 50)], lots, closes, 1000.0, CALM)
+    approved, refused = desk.judge([order("A/USDT", 51), order("B/USDT", 50)], Book(lots, closes, 1000.0, CALM))
 
     assert [item.guard for item in refused] == ["position"]
     assert [item.order.symbol for item in approved] == ["B/USDT"]
     assert "510.00" in refused[0].reason
+
+
+def judged(
+    settings: RiskSettings, *wishes: tuple[str, int], told: Control = ACTIVE, marks: RiskMarks = CALM, closes: tuple[float, ...] = (10.0, 10.0)
+) -> list[str]:
+    """What the desk says of each order on a flat book of 1000, after A's and B's closes went through `closes`; the guard's name, or nothing."""
+    desk = RiskDesk(GRID, settings)
+    for number, close in enumerate(closes):
+        at = MORNING + timedelta(hours=number)
+        desk.observe(BarsClosed(at, tuple(Bar(symbol, Timeframe.H1, at, close, close, close, close, 1.0) for symbol in GRID)))
+    orders = [order(*wish) for wish in wishes]
+    book = Book(dict.fromkeys(GRID, 0) | {"B/USDT": 20}, dict.fromkeys(GRID, closes[-1]), 1000.0, marks, told)
+    approved, refused = desk.judge(orders, book)
+    guards = {each.order.order_id: each.guard for each in refused} | {each.order.order_id: "" for each in approved}
+    return [guards[each.order_id] for each, _ in orders]
+
+
+def test_a_halted_desk_approves_nothing_and_a_reducing_one_only_what_reduces() -> None:
+    halted, reducing = (replace(CALM, latched=state) for state in (TradingState.HALTED, TradingState.REDUCING))
+
+    assert ["halted", "halted"] == judged(LIMITS, ("B/USDT", -10), ("A/USDT", 1), marks=halted)
+    assert ["", "reduce_only"] == judged(LIMITS, ("B/USDT", -10), ("A/USDT", 1), marks=reducing)
+
+
+def test_nothing_is_opened_on_old_data() -> None:
+    assert ["", "stale"] == judged(LIMITS, ("B/USDT", -10), ("A/USDT", 1), told=Control(stale=True))
+
+
+@pytest.mark.parametrize(("closes", "guard"), [((10.0, 10.4), ""), ((10.0, 10.6), "collar"), ((10.6, 10.0), "collar")])
+def test_nothing_is_opened_after_a_price_that_jumped_too_far(closes: tuple[float, ...], guard: str) -> None:
+    collared = LIMITS.model_copy(update={"price_collar": 0.05, "max_gross_weight": 5.0})
+
+    assert ["", guard] == judged(collared, ("B/USDT", -10), ("A/USDT", 1), closes=closes)
+
+
+def test_a_book_that_could_lose_too_much_in_a_bar_grows_no_further() -> None:
+    """A and B move as one by 5 % a bar: of 400 the expected shortfall at .975 is 400 * .05 * 2.3378 = 46.8, of 200 half of it."""
+    swings = tuple(10.0 * (1.05 if number % 2 else 1.0) for number in range(201))
+    careful = LIMITS.model_copy(update={"max_expected_shortfall": 0.04, "max_gross_weight": 5.0})
+
+    assert [""] == judged(careful, ("A/USDT", 10), closes=swings)
+    assert ["shortfall"] == judged(careful, ("A/USDT", 30), closes=swings)
+    assert ["", ""] == judged(careful, ("B/USDT", -20), ("A/USDT", 20), closes=swings)
+
+
+def test_a_risk_that_is_not_known_yet_is_too_much() -> None:
+    careful = LIMITS.model_copy(update={"max_expected_shortfall": 0.9})
+
+    assert ["", "shortfall"] == judged(careful, ("B/USDT", -10), ("A/USDT", 1))
+
+
+def test_a_resume_opens_the_drawdown_latch_and_counts_the_peak_anew() -> None:
+    fallen = marks_of((0, 1000.0), (1, 800.0))
+
+    resumed = marked(fallen, 790.0, MORNING + timedelta(hours=30), LIMITS, Control(resumed=1))
+
+    assert (fallen.reducing, fallen.latched) == (True, TradingState.REDUCING)
+    assert (resumed.reducing, resumed.latched, resumed.peak) == (False, TradingState.ACTIVE, 790.0)

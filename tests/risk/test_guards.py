@@ -4,16 +4,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from desk.risk.guards import GUARDS, check, daily_floor, drawdown_floor
+from desk.risk.guards import GUARDS, Limits, Stake, Standing, check, daily_floor, drawdown_floor
+
+LIMITS = Limits(position=0.5, gross=0.8, net=0.6, concentration=0.9, orders_per_minute=10)
 
 
-def verdict(delta: int, held: int = 0, *, gross: float = 0.0, reducing: bool = False, day_reducing: bool = False) -> str:
-    """What the guards say of an order at a price of 10 in lots of 1, with 1000 of equity, half of it per position and .8 of it in all."""
-    return GUARDS[check(delta, held, 10.0, 1.0, 1000.0, gross, reducing, day_reducing, 0.5, 0.8)]
+def verdict(
+    delta: int,
+    held: int = 0,
+    *,
+    gross: float = 0.0,
+    net: float = 0.0,
+    sent: int = 0,
+    reducing: bool = False,
+    day_reducing: bool = False,
+    equity: float = 1000.0,
+) -> str:
+    """What the guards say of an order at a price of 10 in lots of 1, on 1000 of equity."""
+    return GUARDS[check(Stake(delta, held, 10.0, 1.0), Standing(equity, gross, net, sent, reducing, day_reducing), LIMITS)]
 
 
 def test_an_order_within_every_limit_passes() -> None:
-    assert "" == verdict(50)
+    assert "" == verdict(36)
 
 
 def test_a_position_above_its_share_is_refused() -> None:
@@ -52,4 +64,27 @@ def test_a_limit_is_breached_when_it_is_reached(equity: float, breached: bool) -
 
 
 def test_without_equity_no_position_grows() -> None:
-    assert "position" == GUARDS[check(1, 0, 10.0, 1.0, 0.0, 0.0, False, False, 0.5, 0.8)]
+    assert "position" == verdict(1, equity=0.0)
+
+
+def test_the_sum_of_signed_positions_is_limited_on_both_sides() -> None:
+    assert "" == verdict(10, gross=500.0, net=500.0)
+    assert "net" == verdict(11, gross=500.0, net=500.0)
+    assert "net" == verdict(-11, gross=500.0, net=-500.0)
+
+
+def test_a_net_position_beyond_its_limit_may_come_closer_to_nothing() -> None:
+    assert "" == verdict(-10, gross=700.0, net=700.0)
+
+
+def test_one_position_may_not_be_nearly_all_of_a_book() -> None:
+    """450 of 500 is .9; of a book below half of the largest allowed gross (400) nobody asks."""
+    assert "" == verdict(36)
+    assert "" == verdict(45, gross=50.0)
+    assert "concentration" == verdict(46, gross=50.0)
+
+
+def test_orders_beyond_the_rate_are_refused_and_reducing_ones_are_not() -> None:
+    assert "" == verdict(1, sent=9)
+    assert "order_rate" == verdict(1, sent=10)
+    assert "" == verdict(-1, held=5, sent=10)
