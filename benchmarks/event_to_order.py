@@ -2,8 +2,8 @@
 
 A real practice exchange process, a real websocket, unmodified ccxt, a synced journal, features of every symbol and a linear model's forecast in the
 path; both times are taken by the exchange, on its clock. One symbol of four is traded at every close, so that every close is measured. The second
-line is what lies between the last target and the journal: sizing, risk, building the order and hashing the decision, in processor time of the deciding
-thread, so that it tells the work and not who else was busy on the machine.
+line is what sizing, risk and building the order cost alone, in processor time of the deciding thread: it tells the work, not who else was busy on the
+machine.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import json
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,8 @@ from _exchange import ask, exchange
 from configs.risk import RiskSettings
 from configs.trading import TradingSettings
 from configs.vocabulary import Timeframe
-from desk.chain import Chain, Entry, Head
+from desk.books.journal import Step
+from desk.chain import Chain
 from desk.clock import WallClock
 from desk.execution.ccxt_settings import constructor_config
 from desk.execution.exchange_venue import ExchangeVenue
@@ -33,14 +35,17 @@ from desk.features.recipe import Recipe, load
 from desk.market.exchange_source import ExchangeSource, open_exchange, open_streams
 from desk.market.streamed_feed import StreamedFeed, Window
 from desk.modes import Clearance, Setup, live, open_book
+from desk.risk.exposure import RiskDesk
 from desk.security.arming import ArmedLease
+from desk.session import Session
 from desk.strategy.policy import View
 from models.forecasters import LinearForecaster
 from models.scaling import Scaler
 
-EVENTS = 2_060  # a few orders find no volume and leave nothing to sell at the next close
+EVENTS = 2_000
 SYMBOLS = ("BTC/USDT", "ETH/USDT", "SOL/USDT", "XRP/USDT")
 TRADED = SYMBOLS[-1]  # decided last: everything before it is in the path
+SWING = 0.2  # small: two thousand times the cost of trading must not reach the drawdown limit
 GOAL_MS, GOAL_US = 25.0, 200.0
 
 
@@ -51,33 +56,41 @@ class Swing:
 
     def __init__(self) -> None:
         self._into = False
-        self.decided_ns = 0
 
     def target(self, view: View) -> float:
         """Exposure of this symbol."""
-        exposure = 0.0
-        if view.symbol == TRADED and view.forecast is not None:
-            self._into = not self._into
-            exposure = 0.9 if self._into else 0.0
-        self.decided_ns = time.thread_time_ns()
-        return exposure
+        if view.symbol != TRADED or view.forecast is None:
+            return 0.0
+        self._into = not self._into
+        return SWING if self._into else 0.0
 
 
-class TimedChain(Chain):
-    """A chain that notes after how much work since the last decision it was first given something to write."""
+class Profile:
+    """Adds up, close by close, the processor time this thread spends in the named methods, the outermost call counted once."""
 
-    policy: Swing
+    def __init__(self, *methods: tuple[type, str]) -> None:
+        self._inside, self._sum_ns = False, 0
+        self.worked_us: list[float] = []
+        for owner, name in methods:
+            setattr(owner, name, self._timed(getattr(owner, name)))
 
-    def __init__(self, path: Path, policy: Swing) -> None:
-        super().__init__(path, sync=True)
-        self.policy, self.worked_us = policy, list[float]()
+    def _timed(self, method: Callable[..., Any]) -> Callable[..., Any]:
+        def timed(*given: Any) -> Any:
+            if self._inside:
+                return method(*given)
+            self._inside, began = True, time.thread_time_ns()
+            try:
+                return method(*given)
+            finally:
+                self._sum_ns += time.thread_time_ns() - began
+                self._inside = False
 
-    def append(self, entries: list[Entry]) -> Head:  # type: ignore[override]
-        """Append, after a look at the clock."""
-        if self.policy.decided_ns:
-            self.worked_us.append((time.thread_time_ns() - self.policy.decided_ns) / 1e3)
-            self.policy.decided_ns = 0
-        return super().append(entries)
+        return timed
+
+    def closed(self, step: Step) -> None:
+        """One close is decided and sent."""
+        self.worked_us.append(self._sum_ns / 1e3)
+        self._sum_ns = 0
 
 
 def model(recipe: Recipe, source: ExchangeSource, until: datetime) -> LinearForecaster:
@@ -89,20 +102,21 @@ def model(recipe: Recipe, source: ExchangeSource, until: datetime) -> LinearFore
 
 
 def trade(greeting: dict[str, Any], events: int, folder: Path) -> tuple[list[dict[str, Any]], list[float]]:
-    """A live session of so many events. Returns the exchange's marks, and microseconds from decision to journal."""
+    """A live session of so many events. Returns the exchange's marks, and microseconds of risk, sizing and order building for each close."""
     config = constructor_config(*(greeting[key] for key in ("rest", "ws", "api_key", "secret")))
-    client, recipe, policy = open_exchange(config), load("core"), Swing()
+    client, recipe = open_exchange(config), load("core")
     source = ExchangeSource(client)
     window = Window(events, advance=lambda: ask(greeting, "/advance", {"bars": 1}))
     feed = StreamedFeed(source, lambda: open_streams(config), SYMBOLS, Timeframe.H1, window)
     instruments = {symbol: grid for symbol, grid in source.instruments().items() if symbol in SYMBOLS}
-    setup = Setup("bench", "bench", instruments, policy, TradingSettings(), RiskSettings(), recipe, model(recipe, source, feed.opened_at))
+    setup = Setup("bench", "bench", instruments, Swing(), TradingSettings(), RiskSettings(), recipe, model(recipe, source, feed.opened_at))
+    profile = Profile((Session, "_size"), (RiskDesk, "judge"), (Session, "_protect"))
     clock = WallClock()
-    with TimedChain(folder / "bench.sqlite", policy) as chain, ArmedLease(folder / "armed", clock.now() + timedelta(hours=1)) as lease:
+    with Chain(folder / "bench.sqlite", sync=True) as chain, ArmedLease(folder / "armed", clock.now() + timedelta(hours=1)) as lease:
         passed, scope = preflight(client, instruments), trading_scope(client)
         venue = ExchangeVenue(client, instruments, clock=clock, lease=lease, bar=Timeframe.H1.delta)
-        live(feed, setup, venue, Clearance(passed, open_book(setup, venue, chain, feed.opened_at), lease, scope), chain)
-        return ask(greeting, "/marks"), chain.worked_us
+        live(feed, setup, venue, Clearance(passed, open_book(setup, venue, chain, feed.opened_at), lease, scope), chain, on_step=profile.closed)
+        return ask(greeting, "/marks"), profile.worked_us
 
 
 def reactions(marks: list[dict[str, Any]]) -> list[float]:

@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -17,7 +17,7 @@ from configs.trading import TradingSettings
 from configs.vocabulary import Mode
 from desk.books.journal import Journal, Recovered, Step, stopped_out
 from desk.books.portfolio import Portfolio
-from desk.books.reconcile import ReconciledBook, reconcile
+from desk.books.reconcile import Audit, ReconciledBook, agree, reconcile, unaudited
 from desk.chain import MEMORY, Chain
 from desk.clock import WallClock
 from desk.errors import PreflightFailed
@@ -96,8 +96,29 @@ def live(
     if set(clearance.preflight.symbols) != set(setup.instruments):
         raise PreflightFailed(f"expected a preflight of {sorted(setup.instruments)}, found one of {clearance.preflight.symbols}: run it again")
     clearance.lease.check(WallClock().now())
+    rejoined = _Rejoined(venue)
+    feed.on_reconnect = rejoined.again
     with recorded(feed, chain.path, described(setup, Mode.LIVE), clearance.book.recovered.at, fresh=clearance.book.recovered.last is None) as told:
-        return run_session(told, setup, venue, (Journal(chain, setup.settings_hash), clearance.book.recovered), on_step, watch=watch)
+        state = (Journal(chain, setup.settings_hash), clearance.book.recovered)
+        return run_session(told, setup, venue, state, on_step, watch=watch, audit=rejoined)
+
+
+class _Rejoined:
+    """After every reconnection of the stream, at the next close and before anything is decided on it: does the account still equal our book?"""
+
+    def __init__(self, venue: Venue) -> None:
+        self._venue = venue
+        self._due = False
+
+    def again(self) -> None:
+        """The stream was lost and joined again: who knows what was missed."""
+        self._due = True
+
+    def __call__(self, portfolio: Portfolio, resting: Collection[str]) -> None:
+        if self._due:
+            account = self._venue.account()
+            agree(portfolio, account.balances, [order_id for order_id in account.open_orders if order_id not in resting])
+            self._due = False
 
 
 def open_book(setup: Setup, venue: ExchangeVenue, chain: Chain, opened_at: datetime) -> ReconciledBook:
@@ -150,7 +171,16 @@ def described(setup: Setup, mode: Mode) -> dict[str, Any]:
     }
 
 
-def run_session(feed: Feed, setup: Setup, venue: Venue, state: tuple[Journal, Recovered], on_step: OnStep | None, *, watch: Watch = unwatched) -> SessionResult:
+def run_session(
+    feed: Feed,
+    setup: Setup,
+    venue: Venue,
+    state: tuple[Journal, Recovered],
+    on_step: OnStep | None,
+    *,
+    watch: Watch = unwatched,
+    audit: Audit = unaudited,
+) -> SessionResult:
     """A session out of its parts, from where the journal stands to the end of the feed."""
     journal, recovered = state
     streams = {symbol: Stream(setup.recipe) for symbol in setup.instruments} if setup.recipe else {}
@@ -167,5 +197,6 @@ def run_session(feed: Feed, setup: Setup, venue: Venue, state: tuple[Journal, Re
         forecaster=setup.forecaster,
         feature_warmup=setup.recipe.warmup_bars if setup.recipe else 0,
         watch=watch,
+        audit=audit,
     )
     return Session(parts).run(feed, on_step)

@@ -22,6 +22,7 @@ from configs.trading import TradingSettings
 from configs.vocabulary import OrderKind, TradingState
 from desk import log
 from desk.books.journal import Journal, Recovered, Step
+from desk.books.reconcile import Audit, unaudited
 from desk.chain import canonical
 from desk.clock import EventClock
 from desk.errors import ContractBroken
@@ -55,7 +56,8 @@ class FeatureStream(Protocol):
 class Parts:
     """What a session is made of. `book` says where it stands; `streams` is empty for a rule without features, `forecaster` None without a model.
 
-    `feature_warmup` is the number of bars the streams need before their first finite row; `watch` says how the session is to trade.
+    `feature_warmup` is the number of bars the streams need before their first finite row; `watch` says how the session is to trade;
+    `audit` compares the book with the account where there is one and cause to.
     """
 
     session_id: str
@@ -70,6 +72,7 @@ class Parts:
     forecaster: Forecaster | None = None
     feature_warmup: int = 0
     watch: Watch = unwatched
+    audit: Audit = unaudited
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +146,7 @@ class Session:
         fills = tuple(fill for fill in self._parts.venue.fills(event) if self._portfolio.apply(fill))
         # Who was stopped out holds nothing; the rule must want the position afresh.
         self._exposures |= dict.fromkeys(self._protection.hear(fills), 0.0)
+        self._parts.audit(self._portfolio, [order.order_id for order in self._protection.resting.values()])
         self._observe(event)
         told, equity = self._hear(event.closed_at, sending=False), self._portfolio.equity(self._last_close)
         marks = self._marks = marked(self._marks, equity, event.closed_at, self._parts.risk, told)

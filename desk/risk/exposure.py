@@ -110,7 +110,7 @@ class RiskDesk:
     def _verdict(self, order: Order, stake: Stake, account: Standing, book: Book) -> tuple[str, str]:
         """Guard and reason; empty: approved."""
         if book.marks.latched is TradingState.HALTED:
-            return "halted", book.told.reason
+            return "halted", book.told.reason or "halted before, and nobody resumed"
         code = check(stake, account, self._limits)
         if code:
             return GUARDS[code], _figures(stake, account, book.marks)

@@ -167,12 +167,13 @@ def test_a_run_with_an_operator_is_replayed_as_it_was(
 
 def test_unsent_stops_do_not_count_as_resting(make_setup: MakeSetup, make_bars: MakeBars, tmp_path: Path) -> None:
     """A stop that a halt kept at home is asked for again once trading goes on."""
-    setup = make_setup(Long(), TradingSettings(protective_stop=0.5, rebalance_band=0.9))
-    operator = Operator({(4, True): HALTED, (8, False): Control(resumed=1)})
+    setup = make_setup(Long(), TradingSettings(protective_stop=0.5))
+    operator = Operator({(number, True): HALTED for number in range(8)} | {(8, False): Control(resumed=1)})
 
     trade(setup, make_bars(20), tmp_path / "run.sqlite", operator)
 
     steps = steps_of(tmp_path / "run.sqlite")
+    assert [f"halted: {HALTED.reason}"] * 2 * len(setup.instruments) == dropped(tmp_path / "run.sqlite")
     assert len(setup.instruments) == len(steps[-1].stops)
 
 
