@@ -31,8 +31,8 @@ HEADER = ("open_time", "open", "high", "low", "close", "volume")
 HOUR_MS = 3_600_000
 FIRST_MS = 1_704_067_200_000
 NAME = "BTC_USDT-1h"
-# Logs, run records and Prefect's own record of runs are written by a refusal too: they tell of it.
-TELLS = ("log", "run", "prefect")
+# Logs, run records, Prefect's own record of runs and the circuit breakers are written by a refusal too: they tell of it.
+TELLS = ("log", "run", "prefect", "risk")
 
 Row = list[float | str]
 
