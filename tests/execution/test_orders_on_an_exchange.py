@@ -169,16 +169,16 @@ def test_slices_are_orders_of_their_own_and_executions_of_one_decision(practice:
 
 
 def test_an_iceberg_never_buys_more_than_it_was_told(practice: Any, make_venue: Callable[..., ExchangeVenue]) -> None:
-    """Every slice rests at the touch, is cancelled, and a market order takes what it did not get."""
+    """Every slice rests at the touch, is cancelled, and a market order takes what it did not get. What other orders do at the exchange is theirs."""
     venue = make_venue(route=Route.ICEBERG, route_above=100.0, slices=2)
-    parent = order(practice, Side.BUY, 2000)
+    parent, before = order(practice, Side.BUY, 2000), set(venue.account().open_orders)
 
     (answer,) = venue.submit([parent])
     fills = venue.executions()
 
     assert Outcome.CONFIRMED is answer.outcome
     assert parent.order.quantity == sum(fill.quantity for fill in fills)
-    assert () == venue.account().open_orders
+    assert before == set(venue.account().open_orders)
 
 
 def test_a_restarted_venue_finds_every_slice_that_went_out(practice: Any, make_venue: Callable[..., ExchangeVenue]) -> None:
