@@ -197,11 +197,7 @@ def note_closes(close: Floats, row: int, book: Rows) -> None:
 def glide(stretch: Stretch, marks: Marks, new_days: Ints, rules: Rules) -> tuple[int, Marks]:
     """Mark the bars of a `line` that ask for nothing: up to the first that may want an order, or begins a day. That bar, and the marks before it."""
     first, end = stretch.row, min(len(stretch.close), marks.next_day)
-    if rules.fixed_units > 0:
-        last = until_wanted(stretch, end, rules.fixed_units)
-        high, low = mark(stretch, last)
-    else:
-        last, high, low = drift(stretch, end, rules)
+    last, high, low = rest(stretch, end, rules.fixed_units) if rules.fixed_units > 0 else drift(stretch, end, rules)
     if last == first:
         return last, marks
     if high > marks.peak:
@@ -213,26 +209,31 @@ def glide(stretch: Stretch, marks: Marks, new_days: Ints, rules: Rules) -> tuple
     return last, Marks(marks.peak, marks.floor, kept, marks.days, marks.next_day, marks.day_floor, reducing, day_reducing)
 
 
-def until_wanted(stretch: Stretch, end: int, units: float) -> int:
-    """The first bar whose exposure, in units, is not what is held; NaN wants nothing."""
-    targets, held, row = stretch.targets, stretch.held, stretch.row
-    while row < end and not (targets[row] * units < held or targets[row] * units > held):
+def rest(stretch: Stretch, end: int, units: float) -> tuple[int, float, float]:
+    """Write the equity of each bar up to the first whose exposure, in units, is not what is held; NaN wants nothing.
+
+    That bar, the highest and the lowest equity before it.
+    """
+    closes, targets, curve, row = stretch.close, stretch.targets, stretch.curve, stretch.row
+    cash, held = stretch.cash, stretch.held
+    high, low = -math.inf, math.inf
+    while row < end and not abs(targets[row] * units - held) > 0:
+        equity = cash + held * closes[row]
+        curve[row] = equity
+        high = equity if equity > high else high
+        low = equity if equity < low else low
         row += 1
-    return row
+    return row, high, low
 
 
 def drift(stretch: Stretch, end: int, rules: Rules) -> tuple[int, float, float]:
-    """As `mark`, up to the first bar whose weight is as far from what is held as the band: the question that sizing asks, in the same words.
-
-    That bar, the highest and the lowest equity before it. In one pass: what a weight wants depends on the equity.
-    """
+    """As `rest`, up to the first bar whose weight is as far from what is held as the band: the question that sizing asks, in the same words."""
     closes, targets, curve, row = stretch.close, stretch.targets, stretch.curve, stretch.row
     cash, held, share, band = stretch.cash, stretch.held, rules.share, rules.band
     high, low = -math.inf, math.inf
     while row < end:
-        exposure, close = targets[row], closes[row]
-        weight, worth = exposure * share, held * close
-        equity = cash + worth
+        exposure, worth = targets[row], held * closes[row]
+        weight, equity = exposure * share, cash + worth
         if weight == 0:
             if held != 0:
                 break
@@ -243,18 +244,6 @@ def drift(stretch: Stretch, end: int, rules: Rules) -> tuple[int, float, float]:
         low = equity if equity < low else low
         row += 1
     return row, high, low
-
-
-def mark(stretch: Stretch, last: int) -> tuple[float, float]:
-    """Write the equity of each bar up to `last`; the highest and the lowest."""
-    close, curve, cash, held = stretch.close, stretch.curve, stretch.cash, stretch.held
-    high, low = -math.inf, math.inf
-    for row in range(stretch.row, last):
-        equity = cash + held * close[row]
-        curve[row] = equity
-        high = equity if equity > high else high
-        low = equity if equity < low else low
-    return high, low
 
 
 def remember(before: Marks, equity: float, row: int, new_days: Ints, rules: Rules) -> Marks:
@@ -367,28 +356,32 @@ def execute(account: Account, rules: Rules, row: int, asset: int, deal: tuple[in
 def conclude(run: Run, marks: Marks) -> None:
     """Sum the returns between marks, and write it down in the order of `desk.backtest.summary`. A return from 0 is undefined, and so is every sum after it.
 
-    The sums are of the returns, their squares, the losses' squares, gains, losses, then how many gains and losses; then the largest drawdown
-    and what was traded (quote).
+    The sums are of the returns, their squares, the losses' squares, gains, losses, then how many gains and losses; then the largest drawdown,
+    the marks themselves, and what was traded (quote).
     """
     curve, sums, book, fills = run.equity, run.sums, run.account.book, run.account.fills
-    total = squares = loss_squares = gains = losses = 0.0
-    ups = downs = 0
+    total = squares = losses_squared = losses = ups = downs = nothing = 0.0
+    level = curve[0]
     for row in range(1, len(curve)):
-        before = curve[row - 1]
-        change = curve[row] / before - 1 if before != 0 else math.nan
-        gain, loss = (change if change > 0 else 0.0), (change if change < 0 else 0.0)
+        change = curve[row] / curve[row - 1] - 1
+        loss = min(change, 0.0)
         total += change
         squares += change * change
-        loss_squares += loss * loss
-        gains += gain
+        losses_squared += loss * loss
         losses -= loss
         ups += change > 0
         downs += change < 0
-    sums[0], sums[1], sums[2], sums[3] = total, squares, loss_squares, gains
-    sums[4], sums[5], sums[6], sums[7] = losses, float(ups), float(downs), 1 - marks.kept
+        nothing += curve[row - 1] == 0
+        level += curve[row]
+    if nothing > 0:
+        total = squares = losses_squared = losses = math.nan
+        ups = downs = 0.0
+    sums[0], sums[1], sums[2], sums[3] = total, squares, losses_squared, total + losses
+    sums[4], sums[5], sums[6], sums[7] = losses, ups, downs, 1 - marks.kept
+    sums[8] = level
     for number in range(run.account.counts[FILLS]):
         holding, fill = book[fills[number]["asset"]], fills[number]
-        sums[8] += abs(fill["lots"]) * holding["lot"] * (fill["ticks"] * holding["tick"])
+        sums[9] += abs(fill["lots"]) * holding["lot"] * (fill["ticks"] * holding["tick"])
 
 
 def exact_product(left: float, right: float) -> tuple[float, float]:

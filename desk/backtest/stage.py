@@ -59,7 +59,7 @@ class Stage:
             account=Account(self.book.copy(), np.zeros(shape[1]), self.cash.copy(), fills, refusals, np.zeros(3, np.int64)),
             rules=self.rules,
             equity=np.empty(shape[0]),
-            sums=np.zeros(9),
+            sums=np.zeros(10),
         )
 
 

@@ -27,7 +27,7 @@ class Measures(Mapping[str, float]):
     def __init__(self, equity: Floats, sums: Floats, *, traded: float, fees: float, fills: int, bars_per_year: float) -> None:
         self._equity = equity
         self._now = _measures(equity, sums, bars_per_year) | {
-            "turnover": measures.turnover(traded, equity, bars_per_year),
+            "turnover": float(traded / sums[-1] * bars_per_year) if sums[-1] > 0 else math.nan,
             "fees": fees,
             "fills": float(fills),
         }
@@ -50,7 +50,7 @@ class Measures(Mapping[str, float]):
 
 
 def _measures(equity: Floats, sums: Floats, bars_per_year: float) -> dict[str, float]:
-    total, squares, loss_squares, gains, losses, ups, downs, fall = sums.tolist()
+    total, squares, loss_squares, gains, losses, ups, downs, fall, _ = sums.tolist()
     count = len(equity) - 1
     variance = (squares - total * total / count) / (count - 1) if count > 1 else 0.0
     sd = math.sqrt(variance) if variance > _ROUNDING * squares else 0.0
