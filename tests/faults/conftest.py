@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import ccxt
 import ccxt.pro
@@ -40,8 +40,8 @@ from desk.security.arming import ArmedLease
 from desk.session import SessionResult
 from desk.strategy.policy import Policy, View
 from tests.faults.catalogue import ROWS, Row
+from tests.faults.stage import SYMBOL, Stage, tape
 
-SYMBOL = "BTC/USDT"
 RECEIVE_WINDOW_MS = 300
 CLIENT_TIMEOUT_MS = 1000
 DUST = Decimal("1e-8")
@@ -109,6 +109,10 @@ class Exchange:
         """Close one more bar."""
         self.admin("/advance", {"bars": 1})
 
+    def holds(self) -> Decimal:
+        """How much of the symbol the account holds, orders included."""
+        return Decimal(str(self.client.fetch_balance()["total"].get(self.instruments[SYMBOL].base, 0)))
+
     def sell_out(self) -> None:
         """An account without a position and without open orders."""
         instrument = self.instruments[SYMBOL]
@@ -127,6 +131,8 @@ class Exchange:
 class Desk:
     """One live session: trade it, end it, start it again, compare it with the exchange."""
 
+    venue_kind: ClassVar[type[ExchangeVenue]] = ExchangeVenue
+
     exchange: Exchange
     folder: Path
     name: str
@@ -139,6 +145,7 @@ class Desk:
         self.ends: list[DeskError] = []
         self.submission, self.cold, self.patience_s = Submission.REST, False, 4.0
         self.midway: tuple[dict[str, Any], ...] = ()
+        self.midway_bar = 2
         self.advanced = 0
 
     @property
@@ -154,11 +161,15 @@ class Desk:
         """One life: start, which is to recover, then trade a window of `bars`."""
         client = client or (self.exchange.cold_client() if self.cold else self.exchange.fresh_client())
         with ExitStack() as open_things:
-            chain = open_things.enter_context(Chain(self.journal, sync=True))
+            chain = open_things.enter_context(self.chain())
             lease = open_things.enter_context(ArmedLease(self.folder / "lease", WallClock().now() + timedelta(minutes=5)))
             wire, wait = open_things.enter_context(order_wire(client, self.exchange.streams, self.submission))
             venue = self.venue(wire, lease, wait)
             return self.live(bars, client, chain, (venue, lease))
+
+    def chain(self) -> Chain:
+        """The journal, to be written."""
+        return Chain(self.journal, sync=True)
 
     def refusals(self) -> list[str]:
         """Why orders that were sent are not at the exchange, as the journal has it."""
@@ -199,12 +210,12 @@ class Desk:
     def venue(self, wire: Any, lease: ArmedLease, wait: Callable[[float], None] | None = None) -> ExchangeVenue:
         """Our side of the exchange."""
         rules = self.trading.execution
-        return ExchangeVenue(wire, self.exchange.instruments, clock=WallClock(), lease=lease, bar=Timeframe.H1.delta, rules=rules, wait=wait)
+        return self.venue_kind(wire, self.exchange.instruments, clock=WallClock(), lease=lease, bar=Timeframe.H1.delta, rules=rules, wait=wait)
 
     def advance(self) -> None:
-        """Close one more bar; before the second one of a session, what was planned for its middle strikes."""
+        """Close one more bar; before the second one of a session, or another, what was planned for its middle strikes."""
         self.advanced += 1
-        if self.advanced == 2:
+        if self.advanced == self.midway_bar:
             self.exchange.plan(*self.midway)
         self.exchange.advance()
 
@@ -235,6 +246,7 @@ class Desk:
             recovered = journal.recover(self.exchange.instruments)
             assert recovered is not None
             intended = {item.order.order_id for step in journal.steps() for item in step.approved}
+            intended |= {row[0] for link in chain.entries(kind="intents") for row in link.payload["approved"]}
             booked = {(fill.trade_id, fill.quantity, fill.price) for step in journal.steps() for fill in step.fills} | settled(chain)
         theirs = {(str(fill["id"]), Decimal(fill["qty"]), Decimal(fill["price"])) for order in accepted for fill in order["fills"]}
         assert {} == {order_id: count for order_id, count in ids.items() if count > 1}
@@ -271,6 +283,35 @@ def desk(exchange: Exchange, tmp_path: Path, request: pytest.FixtureRequest) -> 
     exchange.sell_out()
     yield Desk(exchange, tmp_path, request.node.name)
     exchange.clear()
+
+
+@pytest.fixture(scope="session")
+def staged_exchange(practice_exchange: Callable[..., dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> Exchange:
+    """An exchange whose market is made by hand."""
+    return Exchange(practice_exchange(*tape(tmp_path_factory.mktemp("stage") / "tape.parquet", rounds=200)))
+
+
+@pytest.fixture
+def stage(staged_exchange: Exchange) -> Stage:
+    """The market made by hand, calm, with nothing held and nothing planned."""
+    staged_exchange.clear()
+    stage = Stage(staged_exchange)
+    stage.empty()
+    return stage
+
+
+@pytest.fixture
+def staged(stage: Stage, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Desk]:
+    """A desk on the market made by hand."""
+    yield Desk(stage.exchange, tmp_path, request.node.name)
+    stage.exchange.clear()
+
+
+@pytest.fixture
+def venue(staged: Desk) -> Iterator[ExchangeVenue]:
+    """Our side of the exchange that `staged` trades on, without a session."""
+    with ArmedLease(staged.folder / "lease", WallClock().now() + timedelta(minutes=5)) as lease:
+        yield staged.venue(staged.exchange.fresh_client(), lease)
 
 
 def cases(*numbers: int) -> list[Any]:

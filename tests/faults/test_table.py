@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from tests.faults.catalogue import ROWS
 from tests.faults.table import PAGE
 
 PRINT = """
@@ -16,6 +17,12 @@ with contextlib.redirect_stdout(io.StringIO()):
     found = collected()
 sys.stdout.write(page(found))
 """
+
+
+def test_every_row_of_the_catalogue_has_its_proof() -> None:
+    proven = {int(line.split("|")[1]) for line in PAGE.read_text(encoding="utf-8").splitlines() if "::" in line and line.startswith("| ")}
+
+    assert {row.number for row in ROWS} == proven
 
 
 @pytest.mark.timeout(60)
