@@ -19,7 +19,14 @@ _WHOLE = 1e-9
 
 def returns_of(equity: Floats) -> Floats:
     """Simple returns between successive marks of `equity` [time]: one fewer than marks. nan after a mark of 0."""
-    before = equity[:-1]
+    return time_weighted(equity, np.zeros(max(len(equity) - 1, 0)))
+
+
+def time_weighted(equity: Floats, flows: Floats) -> Floats:
+    """Returns between successive marks of `equity` [time] of which none is owed to money that came or went: `flows` [time - 1], in quote, moved right after
+    the earlier mark of each pair. nan where nothing was there to earn on. Global Investment Performance Standards (2020), 2.A.
+    """
+    before = equity[:-1] + flows
     returns: Floats = np.divide(equity[1:], before, out=np.full(len(before), np.nan), where=before != 0) - 1
     return returns
 

@@ -21,12 +21,14 @@ import polars as pl
 from configs.risk import RiskSettings
 from configs.trading import TradingSettings
 from configs.vocabulary import Mode
-from desk.books.journal import Journal, Step, Story
+from desk.books.journal import Between, Journal, Step, Story
+from desk.books.portfolio import Portfolio
+from desk.books.reconcile import Besides
 from desk.chain import MEMORY, Chain
 from desk.errors import BadFile, ContractBroken, DeskError
 from desk.events import ACTIVE, BarsClosed, Control, Order
 from desk.execution.recorded_venue import RecordedVenue
-from desk.execution.simulated_venue import SimulatedVenue
+from desk.execution.simulated_venue import Margin, SimulatedVenue
 from desk.execution.venue import Venue
 from desk.features import recipe
 from desk.instruments import Instrument
@@ -36,7 +38,7 @@ from desk.market.stored_feed import StoredFeed
 from desk.modes import Setup, run_session
 from desk.risk.switch import Watch
 from desk.strategy.forecast import Forecaster
-from desk.strategy.policy import Policy
+from desk.strategy.policy import Strategy
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,7 @@ def instruments_of(setup: Mapping[str, Any]) -> dict[str, Instrument]:
     return {symbol: known(row) for symbol, row in setup["instruments"].items()}
 
 
-def setup_of(run: Run, policy: Policy, forecaster: Forecaster | None) -> Setup:
+def setup_of(run: Run, policy: Strategy, forecaster: Forecaster | None) -> Setup:
     """The session's setup out of its recording; what is code or weights is handed in."""
     recorded = run.inputs.setup
     features = recipe.load(recorded["recipe"]) if recorded["recipe"] else None
@@ -112,7 +114,8 @@ def replay(run: Run, setup: Setup, mode: Mode) -> Replayed:
         journal = Journal(chain, setup.settings_hash)
         try:
             state = (journal, journal.record_opening(opening.at, deepcopy(opening.portfolio)))
-            run_session(_feed(run, mode), setup, _venue(run, setup, mode), state, witness.see, watch=_told_again(run.story))
+            story, venue = run.story, _venue(run, setup, mode)
+            run_session(_feed(run, mode), setup, venue, state, witness.see, watch=_told_again(story), besides=_happened_again(story))
         except _Parted:
             pass
         except (DeskError, ArithmeticError, IndexError) as error:
@@ -152,10 +155,20 @@ def _told_again(story: Story) -> Watch:
     return watch
 
 
+def _happened_again(story: Story) -> Besides:
+    """What happened to the account besides orders, after the step after which it was written down."""
+    numbers = {step.closed_at: number for number, step in enumerate(story.steps, 1)}
+
+    def besides(portfolio: Portfolio, at: datetime, leisure: bool) -> Between:
+        return story.between.get(numbers.get(at, 0), Between()) if leisure else Between()
+
+    return besides
+
+
 def _venue(run: Run, setup: Setup, mode: Mode) -> Venue:
     if mode is Mode.LIVE or run.mode is Mode.LIVE:
         return RecordedVenue(run.story)
-    return SimulatedVenue(setup.instruments, setup.trading.costs, run.story.opening.portfolio.balances())
+    return SimulatedVenue(setup.instruments, setup.trading.costs, run.story.opening.portfolio.balances(), Margin(setup.trading.perpetual, {}, setup.funding))
 
 
 class _Parted(Exception):

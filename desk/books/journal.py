@@ -1,136 +1,107 @@
 """What the session writes down before it acts, and how it finds itself again after a crash.
 
-A typed face of `desk.chain`: one entry for the opening, one per step, one per batch of venue answers. Encoding is spelled out here:
-Decimal as text, times as ISO 8601, NaN as null.
+A typed face of `desk.chain`: one entry for the opening, one per step, one per batch of venue answers. Every so many steps it keeps a snapshot of what
+the entries lead to, so that standing up again does not take longer with every day. Opening verifies the chain from the snapshot on; `Chain.verify`
+reads all of it.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
-from decimal import Decimal
 from typing import Any
 
-from configs.vocabulary import OrderKind, OrderLife, Side, TradingState
+from configs.trading import JournalSettings
+from desk import log
+from desk.books.fold import ANSWERS as ANSWERS
+from desk.books.fold import CONTROL, FLOWS, INTENTS, OPENED, SETTLED, Fold
+from desk.books.fold import REJECTED as REJECTED
+from desk.books.fold import STEP as STEP
 from desk.books.portfolio import Portfolio
-from desk.chain import Chain, Entry
-from desk.errors import BookMismatch, JournalBroken
-from desk.events import ACTIVE, Approved, Control, Fill, Order, Refused, Target
+from desk.books.records import Between as Between
+from desk.books.records import Recovered as Recovered
+from desk.books.records import RiskMarks as RiskMarks
+from desk.books.records import Step as Step
+from desk.books.records import Story as Story
+from desk.books.records import control_of, fill_of, flow_of, order_of, row_of_control, row_of_fill, row_of_flow, row_of_order, row_of_step, step_of
+from desk.books.records import stopped_out as stopped_out
+from desk.books.upcasters import VERSION, current
+from desk.chain import Chain, Entry, Head, Link
+from desk.clock import WallClock
+from desk.errors import JournalBroken, JournalStalled
+from desk.events import Approved, Control, Fill, Flow
 from desk.instruments import Instrument
-
-OPENED, STEP, ANSWERS, SETTLED, INTENTS, CONTROL = "opened", "step", "answers", "settled", "intents", "control"
-REJECTED = "rejected"
-# What an order says beyond a market order that lives for one bar; such an order is written without it.
-_PLAIN = ["market", "bar", "", "", "0"]
-
-
-@dataclass(frozen=True, slots=True)
-class RiskMarks:
-    """What the risk rules remember: equity peak, the UTC day and its first equity, which latches are shut, and how often a person opened them."""
-
-    peak: float
-    day: str
-    day_first: float
-    reducing: bool
-    day_reducing: bool
-    latched: TradingState = TradingState.ACTIVE
-    resumed: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """Everything decided at one close, complete before anything is sent. `exposures` and `closes` are the state after the step, by symbol.
-
-    `stops` are the protective stops that rest once the step is carried out, `cancels` those that go before anything is sent.
-    """
-
-    closed_at: datetime
-    bars_digest: str
-    fills: tuple[Fill, ...]
-    targets: tuple[Target, ...]
-    approved: tuple[Approved, ...]
-    refused: tuple[Refused, ...]
-    decision_hash: str
-    equity: float
-    marks: RiskMarks
-    exposures: dict[str, float]
-    closes: dict[str, float]
-    model: str
-    stops: tuple[Order, ...] = ()
-    cancels: tuple[Order, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Recovered:
-    """Where a session stands: at `at`, its opening (`last` is None) or its last recorded step, with the orders not proven dead.
-
-    `told` is what it was last told from outside.
-    """
-
-    at: datetime
-    portfolio: Portfolio
-    last: Step | None
-    pending: tuple[Approved, ...]
-    steps: int
-    told: Control = ACTIVE
-
-
-@dataclass(frozen=True, slots=True)
-class Story:
-    """All a journal tells about what came from outside: how the session opened, its steps, what was settled before each of them, the venue's last word.
-
-    `settled` has the fills found after as many steps as its key says; `answers` (outcome, detail) by order id; `controls` what was told, by the number of
-    steps before it and whether orders were about to be sent.
-    """
-
-    opening: Recovered
-    steps: tuple[Step, ...]
-    settled: dict[int, tuple[Fill, ...]]
-    answers: dict[str, tuple[str, str]]
-    controls: dict[tuple[int, bool], Control] = field(default_factory=dict)
 
 
 class Journal:
-    """The session's book of record. Every entry carries the settings hash and the model's name."""
+    """The session's book of record. Every entry carries the settings hash, the model's name and the version of its words."""
 
-    def __init__(self, chain: Chain, settings_hash: str) -> None:
+    def __init__(self, chain: Chain, settings_hash: str, rules: JournalSettings | None = None) -> None:
         self._chain = chain
         self._settings = settings_hash
+        self._rules = rules or JournalSettings()
+        self._clock = WallClock()
+        self._fold: Fold | None = None
 
-    def record_opening(self, at: datetime, portfolio: Portfolio) -> Recovered:
-        """The account the session starts from; written once, before the first step."""
+    def record_opening(self, at: datetime, portfolio: Portfolio, flows: Sequence[Flow] = ()) -> Recovered:
+        """The account the session starts from, which has seen these flows already; written once, before the first step."""
         positions = {symbol: str(position) for symbol, position in portfolio.positions.items()}
-        self._append(at, OPENED, "", {"cash": str(portfolio.cash), "positions": positions})
-        return Recovered(at, portfolio, None, (), 0)
+        known = [flow.flow_id for flow in flows]
+        self._append(at, OPENED, "", {"cash": str(portfolio.cash), "positions": positions, "flows": known})
+        portfolio.know(flows=known)
+        return self.follow(Recovered(at, portfolio, None, (), 0, opened_at=at))
+
+    def follow(self, standing: Recovered) -> Recovered:
+        """Go on from where a session stands whose journal this is. What it books from now on is booked on the portfolio given here."""
+        self._fold = Fold(standing)
+        return standing
 
     def record_step(self, step: Step) -> None:
         """One whole step in one transaction; when this returns, the step may be acted upon."""
-        self._append(step.closed_at, STEP, step.model, _encode_step(step))
+        self._append(step.closed_at, STEP, step.model, row_of_step(step))
+        if self._fold is not None:
+            self._fold.step(step)
+            if self._due(self._fold):
+                rows = (row for link in self._entries(self._chain.newest_snapshot()) for row in link.payload.get("fills", ()))
+                self._keep(self._chain.head, self._fold.state(), rows)
 
     def record_answers(self, at: datetime, answers: Sequence[tuple[str, str, str]]) -> None:
         """What the venue said: (order id, outcome, detail)."""
         if answers:
             self._append(at, ANSWERS, "", {"answers": [list(answer) for answer in answers]})
+            if self._fold is not None:
+                self._fold.answers(answers)
 
     def record_settled(self, at: datetime, fills: Sequence[Fill]) -> None:
         """Fills that were found while starting, between two steps."""
         if fills:
-            self._append(at, SETTLED, "", {"fills": [_encode_fill(fill) for fill in fills]})
+            self._append(at, SETTLED, "", {"fills": [row_of_fill(fill) for fill in fills]})
+            if self._fold is not None:
+                self._fold.settled(fills)
 
     def record_intents(self, at: datetime, orders: Sequence[Approved]) -> None:
         """Orders that belong to no step and close positions, written down before they are sent."""
-        self._append(at, INTENTS, "", {"approved": [_encode_order(approved.order) for approved in orders]})
+        self._append(at, INTENTS, "", {"approved": [row_of_order(approved.order) for approved in orders]})
+        if self._fold is not None:
+            self._fold.intents(orders)
+
+    def record_flows(self, at: datetime, flows: Sequence[Flow]) -> None:
+        """Money that came or went since the last step."""
+        if flows:
+            self._append(at, FLOWS, "", {"flows": [row_of_flow(flow) for flow in flows]})
+            if self._fold is not None:
+                self._fold.flows(flows)
 
     def record_control(self, at: datetime, control: Control, *, sending: bool) -> None:
         """What the session was told from outside, when it is not what it was told before; `sending`: as it was about to send what the last step approved."""
-        told = {"state": control.state.value, "reason": control.reason, "resumed": control.resumed, "stale": control.stale}
-        self._append(at, CONTROL, "", {**told, "sending": sending})
+        self._append(at, CONTROL, "", {**row_of_control(control), "sending": sending})
+        if self._fold is not None:
+            self._fold.control(control)
 
     def steps(self) -> tuple[Step, ...]:
         """Every step recorded, oldest first."""
-        return tuple(_decode_step(link.at, link.payload) for link in self._chain.entries(kind=STEP))
+        return tuple(step_of(link.at, link.payload) for link in self._entries(kind=STEP))
 
     def story(self, instruments: Mapping[str, Instrument]) -> Story | None:
         """Read the whole journal without folding it, to tell it again. None: nothing was ever opened."""
@@ -139,151 +110,99 @@ class Journal:
         settled: dict[int, tuple[Fill, ...]] = {}
         answers: dict[str, tuple[str, str]] = {}
         controls: dict[tuple[int, bool], Control] = {}
-        for link in self._chain.entries():
+        between: dict[int, Between] = {}
+        first_heard: dict[str, int] = {}
+        for link in self._entries():
+            row, count = link.payload, len(steps)
             if link.kind == OPENED:
-                opening = Recovered(link.at, _opening(link.payload, instruments), None, (), 0)
+                opening = Fold.opened(link, instruments).standing
             elif link.kind == STEP:
-                steps.append(_decode_step(link.at, link.payload))
+                steps.append(step_of(link.at, row))
             elif link.kind == SETTLED:
-                fills = tuple(_decode_fill(row) for row in link.payload["fills"])
-                settled[len(steps)] = settled.get(len(steps), ()) + fills
+                settled[count] = settled.get(count, ()) + tuple(fill_of(each) for each in row["fills"])
             elif link.kind == ANSWERS:
-                answers |= {order_id: (outcome, detail) for order_id, outcome, detail in link.payload["answers"]}
+                answers |= {order_id: (outcome, detail) for order_id, outcome, detail in row["answers"] if first_heard.setdefault(order_id, count) == count}
+                gone = tuple(order_id for order_id, outcome, _ in row["answers"] if outcome == REJECTED and first_heard[order_id] < count)
+                between[count] = _and(between.get(count, Between()), Between(gone=gone))
             elif link.kind == CONTROL:
-                controls[len(steps), link.payload["sending"]] = _decode_control(link.payload)
-        return None if opening is None else Story(opening, tuple(steps), settled, answers, controls)
+                controls[count, row["sending"]] = control_of(row)
+            elif link.kind == FLOWS:
+                between[count] = _and(between.get(count, Between()), Between(flows=tuple(flow_of(each) for each in row["flows"])))
+            elif link.kind == INTENTS:
+                between[count] = _and(between.get(count, Between()), Between(closing=tuple(Approved(order_of(each)) for each in row["approved"])))
+        return None if opening is None else Story(opening, tuple(steps), settled, answers, controls, between)
 
     def recover(self, instruments: Mapping[str, Instrument]) -> Recovered | None:
-        """Fold the whole journal, verified first. None: nothing was ever opened."""
-        self._chain.verify()
-        recovered: Recovered | None = None
-        rejected: set[str] = set()
-        for link in self._chain.entries():
-            if link.kind == OPENED:
-                recovered = Recovered(link.at, _opening(link.payload, instruments), None, (), 0)
-            elif recovered is None:
-                raise JournalBroken(f"expected the first entry of {self._chain.path} to be '{OPENED}', found '{link.kind}': restore a backup")
-            elif link.kind == STEP:
-                step = _decode_step(link.at, link.payload)
-                _book(recovered.portfolio, step.fills)
-                recovered = Recovered(link.at, recovered.portfolio, step, step.approved, recovered.steps + 1, recovered.told)
-            elif link.kind == CONTROL:
-                recovered = replace(recovered, told=_decode_control(link.payload))
-            elif link.kind == ANSWERS:
-                rejected.update(order_id for order_id, outcome, _ in link.payload["answers"] if outcome == REJECTED)
-            elif link.kind == INTENTS:
-                intents = tuple(Approved(_decode_order(row)) for row in link.payload["approved"])
-                recovered = replace(recovered, last=flattened(recovered.last, intents), pending=recovered.pending + intents)
-            elif link.kind == SETTLED:
-                settled = [_decode_fill(row) for row in link.payload["fills"]]
-                _book(recovered.portfolio, settled)
-                recovered = replace(recovered, last=stopped_out(recovered.last, settled))
-        if recovered is None:
+        """Fold the journal, verified first: what came after the newest snapshot, or all of it. None: nothing was ever opened."""
+        fold = self._from_snapshot(instruments) or self._from_the_opening(instruments)
+        if fold is None:
             return None
-        last = recovered.last
-        if last is not None:
-            last = replace(last, stops=tuple(order for order in last.stops if order.order_id not in rejected))
-        return replace(recovered, last=last, pending=tuple(item for item in recovered.pending if item.order.order_id not in rejected))
+        self._fold = fold
+        return fold.standing
+
+    def _from_snapshot(self, instruments: Mapping[str, Instrument]) -> Fold | None:
+        """The fold from the newest snapshot on; None without one, or when any of them does not belong to this chain: then all of it is read."""
+        try:
+            snapshots = self._chain.snapshots()
+            if not snapshots:
+                return None
+            newest = snapshots[-1]
+            links = self._entries(newest.sequence - 1)
+            fold = Fold.resumed(newest.state, next(links), instruments)
+            for snapshot in snapshots:
+                fold.standing.portfolio.know(trades=snapshot.state["trades"])
+        except (JournalBroken, KeyError, TypeError, ValueError) as error:
+            if self._chain.keeps_snapshots:
+                self._chain.forget_snapshots()
+            log.event("journal.snapshot_refused", level="ERROR", journal=str(self._chain.path), why=f"{type(error).__name__}: {error}")
+            return None
+        self._chain.verify(newest.sequence)
+        for link in links:
+            fold.take(link)
+        return fold
+
+    def _from_the_opening(self, instruments: Mapping[str, Instrument]) -> Fold | None:
+        self._chain.verify()
+        first = next(self._chain.entries(), None)
+        if first is None:
+            return None
+        if first.kind != OPENED:
+            raise JournalBroken(f"expected the first entry of {self._chain.path} to be '{OPENED}', found '{first.kind}': restore a backup")
+        links = self._entries()
+        fold, fills = Fold.opened(next(links), instruments), list[list[str]]()
+        due: tuple[Head, dict[str, Any], int] | None = None
+        for link in links:
+            fold.take(link)
+            fills += link.payload.get("fills", ())
+            if link.kind == STEP and self._due(fold):
+                due = Head(link.sequence, link.hash), fold.state(), len(fills)
+        if due is not None:
+            # So that it takes that long only once.
+            self._keep(due[0], due[1], fills[: due[2]])
+        return fold
+
+    def _due(self, fold: Fold) -> bool:
+        """Whether the step just taken is one to keep a snapshot at."""
+        return self._chain.keeps_snapshots and fold.steps % self._rules.snapshot_steps == 0
+
+    def _keep(self, at: Head, state: dict[str, Any], fills: Iterable[Sequence[str]]) -> None:
+        """Keep a snapshot, with the trades that no snapshot before it has: a year of them is long."""
+        self._chain.keep(at, {**state, "trades": [[row[2], row[1]] for row in fills]})
+
+    def _entries(self, after: int = 0, kind: str | None = None) -> Iterator[Link]:
+        """Entries in this release's words, whichever release wrote them."""
+        for link in self._chain.entries(after, kind):
+            yield replace(link, payload=current(link.kind, link.payload, str(self._chain.path)))
 
     def _append(self, at: datetime, kind: str, model: str, payload: dict[str, Any]) -> None:
-        self._chain.append([Entry(at, kind, {"settings": self._settings, "model": model, **payload})])
+        """On the disk when this returns, and soon enough: whoever waits for a slow disk trades on old news."""
+        began = self._clock.seconds()
+        self._chain.append([Entry(at, kind, {"settings": self._settings, "model": model, "version": VERSION, **payload})])
+        took = self._clock.seconds() - began
+        if took > self._rules.stall_s:
+            raise JournalStalled(f"expected an entry in {self._chain.path} within {self._rules.stall_s:g} s, found it took {took:.3f} s: stop, check the disk")
 
 
-def stopped_out(last: Step | None, fills: Sequence[Fill]) -> Step | None:
-    """The last step as the session must continue from it when stops of it were executed since: who was stopped out holds and wants nothing."""
-    if last is None:
-        return None
-    stops = {order.order_id: order.symbol for order in (*last.stops, *last.cancels)}
-    return replace(last, exposures=last.exposures | {stops[fill.order_id]: 0.0 for fill in fills if fill.order_id in stops})
-
-
-def flattened(last: Step | None, intents: Sequence[Approved]) -> Step | None:
-    """The last step as the session must continue from it when positions were closed outside of any step: who was closed wants nothing."""
-    if last is None:
-        return None
-    closed = {each.order.symbol: 0.0 for each in intents if each.order.reduce_only}
-    return replace(last, exposures=last.exposures | closed)
-
-
-def _opening(payload: Mapping[str, Any], instruments: Mapping[str, Instrument]) -> Portfolio:
-    positions = {symbol: Decimal(text) for symbol, text in payload["positions"].items()}
-    if set(positions) != set(instruments):
-        known, wanted = ", ".join(sorted(positions)), ", ".join(sorted(instruments))
-        raise BookMismatch(f"expected the symbols this journal was opened on ({known}), found {wanted}: trade the same ones, or open another journal")
-    return Portfolio(instruments, Decimal(payload["cash"]), positions)
-
-
-def _book(portfolio: Portfolio, fills: Sequence[Fill]) -> None:
-    for fill in fills:
-        portfolio.apply(fill)
-
-
-def _encode_step(step: Step) -> dict[str, Any]:
-    marks = step.marks
-    return {
-        "bars": step.bars_digest,
-        "fills": [_encode_fill(fill) for fill in step.fills],
-        "targets": [[target.symbol, None if math.isnan(target.exposure) else target.exposure, target.hash] for target in step.targets],
-        "approved": [_encode_order(approved.order) for approved in step.approved],
-        "refused": [[_encode_order(refused.order), refused.guard, refused.reason] for refused in step.refused],
-        "decision": step.decision_hash,
-        "equity": step.equity,
-        "marks": [marks.peak, marks.day, marks.day_first, marks.reducing, marks.day_reducing, marks.latched.value, marks.resumed],
-        "exposures": step.exposures,
-        "closes": step.closes,
-        "stops": [_encode_order(order) for order in step.stops],
-        "cancels": [_encode_order(order) for order in step.cancels],
-    }
-
-
-def _decode_step(at: datetime, row: Mapping[str, Any]) -> Step:
-    return Step(
-        closed_at=at,
-        bars_digest=row["bars"],
-        fills=tuple(_decode_fill(fill) for fill in row["fills"]),
-        targets=tuple(Target(symbol, at, math.nan if exposure is None else exposure, digest) for symbol, exposure, digest in row["targets"]),
-        approved=tuple(Approved(_decode_order(order)) for order in row["approved"]),
-        refused=tuple(Refused(_decode_order(order), guard, reason) for order, guard, reason in row["refused"]),
-        decision_hash=row["decision"],
-        equity=row["equity"],
-        marks=_decode_marks(row["marks"]),
-        exposures=row["exposures"],
-        closes=row["closes"],
-        model=row["model"],
-        stops=tuple(_decode_order(order) for order in row.get("stops", ())),
-        cancels=tuple(_decode_order(order) for order in row.get("cancels", ())),
-    )
-
-
-def _decode_control(row: Mapping[str, Any]) -> Control:
-    return Control(TradingState(row["state"]), row["reason"], row["resumed"], row["stale"])
-
-
-def _decode_marks(row: Sequence[Any]) -> RiskMarks:
-    # Journals of earlier releases say nothing of operators.
-    peak, day, day_first, reducing, day_reducing, latched, resumed = (*row, TradingState.ACTIVE, 0)[:7]
-    return RiskMarks(peak, day, day_first, reducing, day_reducing, TradingState(latched), resumed)
-
-
-def _encode_order(order: Order) -> list[str]:
-    market = [order.order_id, order.symbol, order.side, str(order.quantity), order.decided_at.isoformat(), str(order.reference_price)]
-    prices = ["" if price is None else str(price) for price in (order.price, order.stop_price)]
-    more = [order.kind.value, order.life.value, *prices, str(int(order.reduce_only))]
-    return market if more == _PLAIN else market + more
-
-
-def _decode_order(row: Sequence[str]) -> Order:
-    kind, life, price, stop_price, reduce_only = row[6:] or _PLAIN
-    market = (row[0], row[1], Side(row[2]), Decimal(row[3]), datetime.fromisoformat(row[4]), Decimal(row[5]))
-    limit, stop = (Decimal(text) if text else None for text in (price, stop_price))
-    return Order(*market, OrderKind(kind), OrderLife(life), limit, stop, reduce_only == "1")
-
-
-def _encode_fill(fill: Fill) -> list[str]:
-    amounts = [str(fill.quantity), str(fill.price), str(fill.fee)]
-    return [fill.order_id, fill.trade_id, fill.symbol, fill.side, *amounts, fill.fee_asset, fill.at.isoformat()]
-
-
-def _decode_fill(row: Sequence[str]) -> Fill:
-    quantity, price, fee = (Decimal(text) for text in row[4:7])
-    return Fill(row[0], row[1], row[2], Side(row[3]), quantity, price, fee, row[7], datetime.fromisoformat(row[8]))
+def _and(before: Between, more: Between) -> Between:
+    """Both, one after the other."""
+    return Between(before.flows + more.flows, before.closing + more.closing, before.gone + more.gone)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from decimal import Decimal
 
-from desk.books.journal import Recovered
 from desk.books.portfolio import Portfolio
+from desk.books.records import Between, Recovered, funded
 from desk.errors import BookMismatch
+from desk.events import Flow
 
 # Venues print balances with eight decimals; a difference below one of those is rounding. Ours.
 DUST = Decimal("1e-8")
 # Called at every close, when what was executed is booked: the portfolio, and the ids of the orders that may rest.
 Audit = Callable[[Portfolio, Collection[str]], None]
+# Asked what happened to the account besides our orders: before an audit, and (True) at leisure, when a step is carried out.
+Besides = Callable[[Portfolio, datetime, bool], Between]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,20 @@ def agree(portfolio: Portfolio, balances: Mapping[str, Decimal], open_orders: Se
     differences += [f"open order {order_id} that no decision accounts for" for order_id in open_orders]
     if differences:
         raise BookMismatch(f"expected our book to equal the venue's account, found {'; '.join(differences)}: settle by hand before trading")
+
+
+def with_flows(recovered: Recovered, flows: Sequence[Flow]) -> Recovered:
+    """A recovered book with money booked that came or went while nobody traded."""
+    last = recovered.last
+    for flow in flows:
+        recovered.portfolio.move(flow)
+        last = funded(last, recovered.portfolio.worth(flow, last.closes)) if last else None
+    return replace(recovered, last=last)
+
+
+def nothing_besides(portfolio: Portfolio, at: datetime, leisure: bool) -> Between:
+    """A simulated account knows orders only."""
+    return Between()
 
 
 def unaudited(portfolio: Portfolio, resting: Collection[str]) -> None:

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from configs.vocabulary import Side
 from desk.books.journal import Recovered
-from desk.books.portfolio import Portfolio
+from desk.books.portfolio import Portfolio, fee_in_quote
 from desk.books.reconcile import reconcile
+from desk.books.records import fill_of, row_of_fill
 from desk.errors import BookMismatch
 from desk.events import Fill
 from desk.instruments import Instrument
@@ -49,6 +50,28 @@ def test_a_buy_with_a_fee_in_base_delivers_less() -> None:
     assert portfolio.cash == Decimal(700)
     assert portfolio.positions["BTC/USDT"] == Decimal("0.004995")
     assert portfolio.lots["BTC/USDT"] == 4
+
+
+def test_a_fee_in_a_token_that_is_traded_here_comes_out_of_its_position() -> None:
+    """Or the book would hold what the account does not."""
+    portfolio = Portfolio({"BTC/USDT": BTC, "ETH/USDT": ETH}, Decimal(1000), {"ETH/USDT": Decimal("1.004")})
+
+    portfolio.apply(fill(Side.BUY, "0.005", "60000", ("0.005", "ETH")))
+
+    assert (portfolio.cash, portfolio.positions) == (Decimal(700), {"BTC/USDT": Decimal("0.005"), "ETH/USDT": Decimal("0.999")})
+    assert portfolio.lots["ETH/USDT"] == 99
+
+
+@pytest.mark.parametrize(
+    ("asset", "fee", "told", "worth"),
+    [("USDT", "0.3", None, "0.3"), ("BTC", "0.000005", None, "0.3"), ("BNB", "0.001", "0.6", "0.6"), ("BNB", "0.001", None, None)],
+)
+def test_a_fee_is_worth_its_quote(asset: str, fee: str, told: str | None, worth: str | None) -> None:
+    """In base by the price of the execution, in a third asset by what the venue said it was worth then."""
+    paid = Fill("tw-1", "1", "BTC/USDT", Side.BUY, Decimal("0.005"), Decimal(60000), Decimal(fee), asset, AT, None if told is None else Decimal(told))
+
+    assert fee_in_quote(paid, BTC) == (None if worth is None else Decimal(worth))
+    assert fill_of(row_of_fill(paid)) == paid
 
 
 def test_a_fee_in_a_third_asset_is_only_counted() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from desk.chain import GENESIS, MEMORY, Chain, Entry, Head
-from desk.errors import JournalBroken
+from desk.errors import JournalBroken, JournalStalled
 
 NOON = datetime(2024, 1, 1, 12, tzinfo=UTC)
 
@@ -149,3 +149,101 @@ def test_a_writer_that_was_taken_over_cannot_append_any_more(tmp_path: Path) -> 
 
         assert ["a", "b"] == [link.kind for link in first.entries()]
         assert 2 == first.verify().count
+
+
+def unfinished(path: Path, statements: str) -> Path:
+    """A file that somebody else's statements made."""
+    database = sqlite3.connect(path)
+    database.executescript(statements)
+    database.close()
+    return path
+
+
+@pytest.mark.parametrize("statements", ["", "CREATE TABLE schema_version (version INTEGER NOT NULL);"])
+def test_a_writer_killed_before_its_table_was_there_leaves_an_empty_chain(tmp_path: Path, statements: str) -> None:
+    """Nothing was ever written, so nothing is missing: to a reader it is empty, and the next writer begins it."""
+    path = unfinished(tmp_path / "chain.sqlite", statements)
+    path.touch()
+
+    with Chain.reading(path) as chain:
+        assert ([], Head(0, GENESIS), Head(0, GENESIS), ()) == (list(chain.entries()), chain.head, chain.verify(), chain.snapshots())
+    with Chain(path, sync=True) as chain:
+        assert 1 == chain.append([entry(1)]).count
+
+
+@pytest.mark.parametrize("content", ["not a database, but long enough to look like one " * 20, None])
+def test_reading_what_is_no_chain_is_named(tmp_path: Path, content: str | None) -> None:
+    path = tmp_path / "chain.sqlite"
+    if content is None:
+        unfinished(path, "CREATE TABLE recipes (name TEXT);")
+    else:
+        path.write_text(content)
+
+    with pytest.raises(JournalBroken, match=r"expected a chain in .*chain\.sqlite"):
+        Chain.reading(path)
+
+
+def test_reading_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(JournalBroken, match=r"expected a chain in .*nowhere\.sqlite"):
+        Chain.reading(tmp_path / "nowhere.sqlite")
+
+
+class Cramped(Chain):
+    """Its disk has room for so many more pages."""
+
+    def cramp(self, pages: int) -> None:
+        (there,) = self._db.execute("PRAGMA page_count").fetchone()
+        self._db.execute(f"PRAGMA max_page_count = {there + pages}")
+
+
+def test_a_full_disk_is_named_and_leaves_the_chain_whole(tmp_path: Path) -> None:
+    """The append that did not fit is gone altogether; those before it verify, and the chain goes on once there is room."""
+    with Cramped(tmp_path / "chain.sqlite", sync=True) as chain:
+        chain.append([entry(1)])
+        chain.cramp(1)
+
+        with pytest.raises(JournalStalled, match="database or disk is full"):
+            chain.append([Entry(NOON, "long", {"text": "x" * 100_000})])
+
+        assert 1 == chain.verify().count
+        chain.cramp(1000)
+        assert 2 == chain.append([entry(2)]).count
+
+
+def test_a_tail_is_verified_by_itself(chain_file: Path) -> None:
+    """What was changed before the tail is not looked at; what was changed in it is found."""
+    unfinished(chain_file, "UPDATE chain SET payload = replace(payload, '2', '8') WHERE sequence = 2;")
+
+    with Chain(chain_file, sync=False) as chain:
+        assert chain.verify(3) == chain.head
+        with pytest.raises(JournalBroken, match="expected entry 2 to follow"):
+            chain.verify(2)
+
+
+def test_a_snapshot_is_kept_beside_the_chain_and_is_no_part_of_it(chain_file: Path) -> None:
+    with Chain(chain_file, sync=True) as chain:
+        head = chain.head
+        chain.keep(head, {"sum": 15})
+
+        assert head == chain.head == chain.verify()
+    with Chain.reading(chain_file) as chain:
+        assert [(5, {"sum": 15})] == [(each.sequence, each.state) for each in chain.snapshots()]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE snapshots SET state = replace(state, '15', '16');",
+        "UPDATE snapshots SET sequence = 4;",
+        "UPDATE snapshots SET hash = (SELECT hash FROM chain WHERE sequence = 4);",
+        "DELETE FROM chain WHERE sequence = 5;",
+        "UPDATE chain SET hash = 'f' || substr(hash, 2) WHERE sequence = 5;",
+    ],
+)
+def test_a_snapshot_that_does_not_match_the_chain_is_refused(chain_file: Path, change: str) -> None:
+    with Chain(chain_file, sync=True) as chain:
+        chain.keep(chain.head, {"sum": 15})
+    unfinished(chain_file, change)
+
+    with Chain(chain_file, sync=True) as chain, pytest.raises(JournalBroken, match=r"expected snapshot \d of .* to match"):
+        chain.snapshots()

@@ -36,7 +36,7 @@ from _crash_points import DOUBTFUL, RANDOM, RECOVERING, TRADING, Fate, FragileCh
 from _proof import Size, Verdict, ask, exchange, percentile, prove, tell
 
 from configs.risk import RiskSettings
-from configs.trading import TradingSettings
+from configs.trading import JournalSettings, TradingSettings
 from configs.vocabulary import Timeframe
 from desk.books.journal import Journal
 from desk.chain import Chain
@@ -163,7 +163,9 @@ class Life:
                 yield from super().events(after)
 
         bench = self.bench
-        setup = Setup(self.name, "crash-proof", bench.instruments, Restless(), TradingSettings(), RiskSettings())
+        # Snapshots every other step, so that recoveries begin at one.
+        trading = TradingSettings(journal=JournalSettings(snapshot_steps=2))
+        setup = Setup(self.name, "crash-proof", bench.instruments, Restless(), trading, RiskSettings())
         client = bench.fresh_client(fragile_client(ccxt.binance))
         client.fate = self.fate
         window = Window(self.bars_left, advance=bench.close_a_bar, watchdog_s=20.0)
@@ -373,6 +375,9 @@ def crash(seed: int, runs: int) -> Verdict:
             for what in done.strange:
                 tell(what)
             tell(f"{datetime.now(UTC):%H:%M:%S} {tally.runs}/{runs} runs, {tally.kills} kills, {len(tally.strange)} strange")
+        # Workers that are told to go while they wait for work may wait for one another.
+        pool.close()
+        pool.join()
     hits = {point: tally.hits[point] for point in (*TRADING, *RECOVERING, RANDOM)}
     p95 = percentile(tally.recoveries, 0.95) + cold
     wrong = tally.duplicates + tally.lost_fills + tally.unequal_books + len(tally.strange)

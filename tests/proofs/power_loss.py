@@ -2,8 +2,8 @@
 
 kill -9 leaves the page cache, a power cut does not. So the cut is made at the file layer: the journal's files as they were at the last fsync, plus
 whatever part of the unfinished write reached the disk: a prefix of it, some of its pages torn, reordered (a later page is there, an earlier is not) or
-full of noise. Bytes that were not being written stay as they are: SQLite's "powersafe overwrite", which its log relies on and we with it
-(sqlite.org/psow.html). One cut a run, at a random entry.
+full of noise. A snapshot of the journal is torn like everything else. Bytes that were not being written stay as they are: SQLite's "powersafe
+overwrite", which its log relies on and we with it (sqlite.org/psow.html). One cut a run, at a random entry, or while a snapshot is kept.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 from _markets import market
 from _proof import Size, Verdict, prove
 
 from configs.risk import RiskSettings
-from configs.trading import TradingSettings
+from configs.trading import JournalSettings, TradingSettings
 from desk.books.journal import Journal
 from desk.chain import Chain, Entry, Head
 from desk.instruments import Instrument
@@ -31,6 +32,8 @@ from desk.modes import Setup, backtest
 from desk.strategy.policy import View
 
 BARS = 40
+SNAPSHOT_STEPS = 3
+SNAPSHOT_SHARE = 0.3  # of the cuts fall on the writing of a snapshot
 PAGE = 512  # the least a disk writes whole
 SYMBOLS = ("BTC/USDT", "ETH/USDT")
 BEGIN = datetime(2021, 1, 1, tzinfo=UTC)
@@ -51,17 +54,28 @@ class Restless:
 
 
 class Doomed(Chain):
-    """Keeps its files as they were after the last acknowledged append, and loses power in the one numbered `last`."""
+    """Keeps its files as they were after the last acknowledged append, and loses power in the one numbered `last`, or in the first snapshot after it."""
 
     last = 0
+    in_snapshot = False
     kept: Path
 
     def append(self, entries: Sequence[Entry]) -> Head:
         """Add all entries or none, until the lights go out."""
-        if self.head.count + len(entries) < self.last:
+        if self.in_snapshot or self.head.count + len(entries) < self.last:
             return super().append(entries)
         keep(Path(self.path), self.kept / "before")
         super().append(entries)
+        keep(Path(self.path), self.kept / "after")
+        raise PowerCut
+
+    def keep(self, at: Head, state: dict[str, Any]) -> None:
+        """Keep a snapshot, until the lights go out."""
+        if not self.in_snapshot or self.head.count < self.last:
+            super().keep(at, state)
+            return
+        keep(Path(self.path), self.kept / "before")
+        super().keep(at, state)
         keep(Path(self.path), self.kept / "after")
         raise PowerCut
 
@@ -96,7 +110,9 @@ def tear(before: bytes, after: bytes, chance: random.Random) -> bytes:
 def setup() -> Setup:
     """One session's."""
     instruments = {symbol: Instrument(symbol, symbol[:3], "USDT", Decimal("0.00000001"), Decimal("0.00001"), Decimal(5)) for symbol in SYMBOLS}
-    return Setup("power", "settings", instruments, Restless(), TradingSettings(), RiskSettings())
+    # Snapshots so often that many cuts fall on one, and most restarts begin at one.
+    trading = TradingSettings(journal=JournalSettings(snapshot_steps=SNAPSHOT_STEPS))
+    return Setup("power", "settings", instruments, Restless(), trading, RiskSettings())
 
 
 def one_cut(seed: int, folder: Path) -> str:
@@ -106,12 +122,12 @@ def one_cut(seed: int, folder: Path) -> str:
     whole = backtest(StoredFeed(bars), setup())
     journal = folder / "journal.sqlite"
     doomed = Doomed(journal, sync=True)
-    doomed.last, doomed.kept = chance.randint(2, BARS), folder / "kept"
+    doomed.last, doomed.kept, doomed.in_snapshot = chance.randint(2, BARS), folder / "kept", chance.random() < SNAPSHOT_SHARE
     try:
         backtest(StoredFeed(bars), setup(), doomed)
         return "the lights stayed on"
     except PowerCut:
-        acknowledged = doomed.head.count - 1
+        acknowledged = doomed.head.count - (not doomed.in_snapshot)
     finally:
         doomed.close()
     cut_off(journal, folder / "kept", chance)

@@ -8,15 +8,12 @@ from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 import pytest
 
 from configs.risk import RiskSettings
 from configs.trading import CostSettings, TradingSettings
 from configs.vocabulary import OrderKind, Side, Timeframe
-from desk.backtest.kernel import simulate
-from desk.backtest.panel import Panel
 from desk.books.journal import Journal, Step
 from desk.books.portfolio import Portfolio
 from desk.chain import MEMORY, Chain
@@ -166,11 +163,43 @@ def falling(rows: list[str]) -> pl.DataFrame:
     return frame.select("symbol", "timeframe", "open_time", "open", "high", "low", "close", "volume")
 
 
-def test_the_kernel_which_knows_no_stops_refuses_to_play_with_them(make_setup: MakeSetup, make_bars: MakeBars) -> None:
-    setup, panel = make_setup(trading=stopped(0.05)), Panel.from_frame(make_bars(3))
+def test_a_gain_is_taken_at_its_price_when_the_market_trades_through_it_and_a_stop_in_the_same_bar_comes_first(make_setup: MakeSetup) -> None:
+    """Bought at 100: stop at 95, gain at 110. A bar to 110 touches and no more; one to 111 fills at 110; one from 94 to 111 is a stop."""
+    free = CostSettings(fee_rate=0, half_spread_bps=0, impact_bps=0)
+    setups = [make_setup(policy=OnceIn(), trading=stopped(0.05, take_profit=0.1, costs=free), risk=ROOMY) for _ in range(2)]
 
-    with pytest.raises(ContractBroken, match="protective_stop 0"):
-        simulate(panel, np.zeros(panel.close.shape), setup.trading.costs, setup.risk, instruments=setup.instruments, trading=setup.trading)
+    touched = steps_of(setups[0], falling(["100,100,100,100", "100,110,100,105", "105,111,104,108"]))
+    both = steps_of(setups[1], falling(["100,100,100,100", "100,111,94,100"]))
+
+    assert 1 == len(touched[1].fills)
+    assert [Decimal("110.00")] == [fill.price for fill in touched[2].fills]
+    assert [Decimal("100.00"), Decimal("95.00")] == [fill.price for fill in both[1].fills]
+
+
+def test_a_trailing_stop_follows_the_best_close_and_never_goes_back(make_setup: MakeSetup) -> None:
+    free = CostSettings(fee_rate=0, half_spread_bps=0, impact_bps=0)
+    setup = make_setup(policy=OnceIn(), trading=TradingSettings(trailing_stop=0.1, costs=free), risk=ROOMY)
+
+    steps = steps_of(setup, falling(["100,100,100,100", "100,100,100,100", "100,120,100,120", "120,120,112,112", "112,112,105,106"]))
+
+    assert ["90.00", "90.00", "108.00", "108.00"] == [str(step.stops[0].stop_price) for step in steps[:4]]
+    assert [Decimal("108.00")] == [fill.price for fill in steps[4].fills]
+
+
+def test_a_stop_that_was_executed_does_not_protect_the_position_that_is_bought_again(make_setup: MakeSetup) -> None:
+    """A fixed size, bought again at the old price: the new position has a stop of the same size and price, and it is another order that rests."""
+    free = CostSettings(fee_rate=0, half_spread_bps=0, impact_bps=0)
+    setup = make_setup(policy=Always(), trading=stopped(0.05, fixed_units=1.0, costs=free), risk=ROOMY)
+
+    steps = steps_of(setup, falling(["100,100,100,100", "100,100,100,100", "100,100,94,100", "100,100,94,100"]))
+
+    assert [Side.SELL, Side.BUY, Side.SELL] == [fill.side for step in steps[2:] for fill in step.fills]
+    assert steps[1].stops[0].order_id != steps[2].stops[0].order_id
+
+
+def test_a_gain_without_a_stop_is_refused(make_setup: MakeSetup, make_bars: MakeBars) -> None:
+    with pytest.raises(ContractBroken, match="beside take_profit"):
+        steps_of(make_setup(trading=TradingSettings(take_profit=0.1)), make_bars(3))
 
 
 class Unprotecting(SimulatedVenue):
