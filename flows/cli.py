@@ -126,6 +126,52 @@ def resume(reason: Annotated[str, typer.Option(help="why it is safe again, for t
 
 
 @app.command()
+def acknowledge(reason: Annotated[str, typer.Option(help="who it was and why it is well, for the log")], profile: Profile = "demo") -> None:
+    """Take note of foreign orders and trades found on the account: they halt nobody any more, and the next start books the trades."""
+    from tasks.sentry import acknowledge as take_note
+
+    found = take_note(_settings(profile).operations, reason)
+    for words in found.values():
+        print(f"acknowledged: {words}")
+    if not found:
+        print("nothing to acknowledge")
+
+
+@app.command()
+def status(*, profile: Profile = "demo", as_json: Annotated[bool, typer.Option("--json", help="one JSON line")] = False) -> None:
+    """Who may trade, what stops it, what the journals and the account say. Changes nothing."""
+    from flows.desk_console import status_lines
+
+    for line in status_lines(_settings(profile), as_json=as_json):
+        print(line)
+
+
+@app.command()
+def positions(*, profile: Profile = "demo", as_json: Annotated[bool, typer.Option("--json", help="one JSON line")] = False) -> None:
+    """What every journal's book holds; beside a live one, what the venue says. Changes nothing."""
+    from flows.desk_console import position_lines
+
+    for line in position_lines(_settings(profile), as_json=as_json):
+        print(line)
+
+
+@app.command()
+def flatten(
+    *,
+    reason: Annotated[str, typer.Option(help="why, for the journal")] = "an operator said so",
+    profile: Profile = "live",
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON line")] = False,
+) -> None:
+    """Halt the desk, end its trader if it lives, cancel all its orders, close all its positions. 1: something is left."""
+    from flows.desk_console import flatten_lines
+
+    flat, lines = flatten_lines(_settings(profile), reason, as_json=as_json)
+    for line in lines:
+        print(line)
+    raise SystemExit(0 if flat else 1)
+
+
+@app.command()
 def prove(
     *,
     only: Annotated[list[str] | None, typer.Option(help="a proof's name; repeatable")] = None,

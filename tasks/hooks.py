@@ -32,6 +32,12 @@ def announce_safe_mode(session_id: str, reason: str) -> None:
         emit_event("tradewind.safe-mode", resource={"prefect.resource.id": f"tradewind.session.{session_id}"}, payload={"reason": clean_text(reason)})
 
 
+def announce_foreign_activity(session_id: str, reason: str) -> None:
+    """The same for orders and trades on the account that nobody here made."""
+    if flow_run.get_id() is not None:
+        emit_event("tradewind.foreign-activity", resource={"prefect.resource.id": f"tradewind.session.{session_id}"}, payload={"reason": clean_text(reason)})
+
+
 def failure_page(flow: str, run: str, message: str) -> str:
     """What failed, why, and what to do, as Markdown; nothing secret in it: artifacts pass no log sink."""
     return "\n".join(

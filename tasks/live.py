@@ -20,8 +20,11 @@ from desk.market.exchange_source import open_exchange, open_streams
 from desk.modes import Clearance, Setup, live, open_book
 from desk.security.arming import ArmedLease
 from tasks.assembly import setup_of, stitched
+from tasks.ending import ending_cleanly
 from tasks.market import connection, running_exchange
 from tasks.oversight import breaker_of, overseen
+from tasks.sentry import adopt, sentry_of, watched_account
+from tasks.standing import trader_recorded
 from tasks.trade import streamed, summary
 from tasks.values import Market, Research, Rules, Window
 
@@ -40,23 +43,37 @@ def refuse_unarmed(armed_minutes: float) -> None:
 
 
 def live_window(market: Market, setup: Setup, rules: Rules, operations: OperationsSettings, armed_minutes: float) -> Window:
-    """Arm, prove that account, key and book are as they must be, then trade. After the armed minutes every order is refused."""
+    """Arm, prove that account, key and book are as they must be, then trade. After the armed minutes every order is refused; SIGTERM ends it cleanly."""
     refuse_unarmed(armed_minutes)
     path = operations.var / "journal" / f"{setup.session_id}.sqlite"
     config, feed = connection(running_exchange(operations)), streamed(market, rules, operations)
     exchange, clock, orders = open_exchange(config), WallClock(), rules.trading.execution
     with (
+        ending_cleanly(setup.session_id) as ending,
         ArmedLease(operations.var / "run" / "armed", clock.now() + timedelta(minutes=armed_minutes)) as lease,
+        trader_recorded(operations, setup.session_id),
         Chain(path, sync=True, takeover=lease.took_over) as chain,
         overseen(operations, setup.session_id, rules.risk.max_data_age_s, lambda: market_now(exchange)) as oversight,
         order_wire(exchange, lambda: open_streams(config), orders.submission) as (wire, wait),
     ):
+        feed.ending = ending
         passed, scope = preflight(exchange, setup.instruments), trading_scope(exchange)
-        before = Journal(chain, setup.settings_hash).recover(setup.instruments)
+        journal = Journal(chain, setup.settings_hash, setup.trading.journal)
+        before = journal.recover(setup.instruments)
+        look = watched_account(operations, setup.session_id, exchange, (sentry_of(operations, setup.session_id, exchange, setup.instruments), chain, journal))
+        adopt(look(), journal, before)
         bar = Timeframe(market.timeframe).delta
         submissions, questions = breaker_of(operations, "venue_orders"), breaker_of(operations, "venue_reads")
         guarded, gates = GuardedExchange(wire, questions, submissions), (oversight.refusal, submissions.refusal)
         venue = ExchangeVenue(guarded, setup.instruments, clock=clock, lease=lease, bar=bar, rules=orders, wait=wait, gates=gates)
         book = open_book(setup, venue, chain, feed.opened_at)
-        result = live(feed, setup, venue, Clearance(passed, book, lease, scope), chain, on_step=oversight.saw, watch=oversight.watch)
-    return summary(setup.session_id, path, result, None if before is None else before.last)
+        result = live(feed, setup, venue, Clearance(passed, book, lease, scope), chain, on_step=oversight.saw, watch=oversight.watch, look=look)
+        # Nobody looks at the market until the next window: entries go, what protects stays.
+        venue.cancel_open(market_now(exchange), keep=_stops(journal, setup))
+    return summary(setup.session_id, path, result, None if before is None else before.last, asked=ending.asked)
+
+
+def _stops(journal: Journal, setup: Setup) -> frozenset[str]:
+    """The stops that rest, by what the journal says now."""
+    recovered = journal.recover(setup.instruments)
+    return frozenset(order.order_id for order in recovered.last.stops) if recovered and recovered.last else frozenset()

@@ -18,11 +18,11 @@ from desk.errors import SourceStale
 from desk.execution.exchange_venue import market_now
 from desk.log import event
 from desk.market.exchange_source import open_exchange, open_streams
-from desk.market.streamed_feed import StreamedFeed
 from desk.market.streamed_feed import Window as Bounds
 from desk.modes import paper
 from desk.session import SessionResult
 from tasks.assembly import setup_of, stitched
+from tasks.ending import EndableFeed, ending_cleanly
 from tasks.market import connection, running_exchange, source_of
 from tasks.oversight import overseen
 from tasks.values import Market, Research, Rules, Window
@@ -43,7 +43,12 @@ def trade_paper(market: Market, research: Research, rules: Rules, operations: Op
     def now() -> datetime:
         return market_now(open_exchange(connection(running_exchange(operations))))
 
-    with overseen(operations, session_id, rules.risk.max_data_age_s, now) as oversight, Chain(path, sync=True) as chain:
+    with (
+        ending_cleanly(session_id) as ending,
+        overseen(operations, session_id, rules.risk.max_data_age_s, now) as oversight,
+        Chain(path, sync=True) as chain,
+    ):
+        feed.ending = ending
         before = Journal(chain, setup.settings_hash).recover(setup.instruments)
 
         def on_step(step: Step) -> None:
@@ -51,14 +56,14 @@ def trade_paper(market: Market, research: Research, rules: Rules, operations: Op
             tell(step)
 
         result = paper(feed, setup, chain, on_step, watch=oversight.watch)
-    return summary(session_id, path, result, None if before is None else before.last)
+    return summary(session_id, path, result, None if before is None else before.last, asked=ending.asked)
 
 
-def streamed(market: Market, rules: Rules, operations: OperationsSettings) -> StreamedFeed:
+def streamed(market: Market, rules: Rules, operations: OperationsSettings) -> EndableFeed:
     """The market's stream, asked for one more bar at a time when the exchange waits for us."""
     greeting = running_exchange(operations)
     bounds = Bounds(max_events=rules.trading.paper_bars, ends_at=market.ends_at, advance=advance_of(greeting.admin))
-    return StreamedFeed(source_of(operations), lambda: open_streams(connection(greeting)), market.symbols, Timeframe(market.timeframe), bounds)
+    return EndableFeed(source_of(operations), lambda: open_streams(connection(greeting)), market.symbols, Timeframe(market.timeframe), bounds)
 
 
 def advance_of(admin: str) -> Callable[[], None]:
@@ -88,9 +93,10 @@ def told_every(bars: int) -> Callable[[Step], None]:
     return tell
 
 
-def summary(session_id: str, journal: Path, result: SessionResult, before: Step | None) -> Window:
-    """What the window did."""
+def summary(session_id: str, journal: Path, result: SessionResult, before: Step | None, *, asked: bool) -> Window:
+    """What the window did; `asked`: somebody asked for its end."""
     resumed: datetime | None = before.closed_at if before else None
+    full = "the window is full" if result.bars else "the market has no more bars"
     first = before.equity if before else (result.equity[0][1] if result.equity else float("nan"))
     return Window(
         session_id=session_id,
@@ -101,7 +107,7 @@ def summary(session_id: str, journal: Path, result: SessionResult, before: Step 
         ended_at=result.equity[-1][0] if result.equity else resumed,
         equity=result.equity[-1][1] if result.equity else first,
         started_equity=first,
-        fees=float(sum(fill.fee for fill in result.fills)),
-        ended_because="the window is full" if result.bars else "the market has no more bars",
+        fees=result.fees,
+        ended_because="the end was asked for" if asked else full,
         journal=journal,
     )

@@ -64,6 +64,12 @@ class Breaker:
         if self._record.failures:
             self._keep(_Record())
 
+    def described(self) -> str:
+        """How it stands, in words."""
+        record = self._record
+        failures = f"{record.failures} failures in a row" + (f", last with {record.why}" if record.why else "")
+        return f"open since {record.opened_at}, {failures}" if record.opened_at else f"closed, {failures}"
+
     def _read(self) -> _Record:
         try:
             return _Record(**json.loads(self._path.read_text(encoding="utf-8")))

@@ -76,6 +76,11 @@ class RiskDesk:
         """Bars before what is known of returns means anything."""
         return self._settings.covariance_bars + 1 if self.covariance else 0
 
+    @property
+    def memory_bars(self) -> int:
+        """Bars after which what was seen before them counts for less than a float can show: weights fall to e^-40."""
+        return 40 * self._settings.covariance_bars if self.covariance else 0
+
     def observe(self, event: BarsClosed) -> None:
         """Take note of the closes of one event."""
         for bar in event.bars:

@@ -12,6 +12,7 @@ import fcntl
 import os
 import sqlite3
 import threading
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -25,6 +26,14 @@ SILENCE_S = 30.0
 BEATS_PER_SILENCE = 6
 
 _SCHEMA = "CREATE TABLE IF NOT EXISTS lease (one INTEGER PRIMARY KEY CHECK (one = 1), token INTEGER NOT NULL, heard REAL NOT NULL, locked INTEGER NOT NULL)"
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseSeen:
+    """A lease as anybody may see it: its newest token, and the seconds since its holder was heard (None: it was given back)."""
+
+    token: int
+    silent_s: float | None
 
 
 class ArmedLease:
@@ -94,6 +103,24 @@ class ArmedLease:
             if not _say(db, self.token, self._clock.seconds()):
                 break
         db.close()
+
+
+def lease_seen(path: Path) -> LeaseSeen | None:
+    """Look at a lease without touching it; None when nobody ever held it."""
+    store = path.with_name(path.name + ".sqlite")
+    if not store.exists():
+        return None
+    db = sqlite3.connect(f"{store.absolute().as_uri()}?mode=ro", isolation_level=None, timeout=10.0, uri=True)
+    try:
+        found = db.execute("SELECT token, heard FROM lease").fetchone()
+    except sqlite3.OperationalError:
+        found = None  # its holder died between making the file and making the table
+    finally:
+        db.close()
+    if found is None:
+        return None
+    token, heard = found
+    return LeaseSeen(int(token), None if heard < 0 else max(WallClock().seconds() - heard, 0.0))
 
 
 def _say(db: sqlite3.Connection, token: int, at_s: float) -> bool:

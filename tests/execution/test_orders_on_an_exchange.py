@@ -152,6 +152,19 @@ def test_a_stop_nobody_can_see_is_cancelled_and_reported_as_no_protection(practi
     assert "CANCELED" == accepted(practice)[guard.order.order_id]["status"]
 
 
+def test_a_wallet_that_is_behind_is_asked_again_before_a_stop_is_given_up(practice: Any, make_venue: Callable[..., ExchangeVenue]) -> None:
+    """The first three answers are from before the purchase."""
+    sold_out(practice, make_venue())
+    before, answers = practice.client.fetch_balance(), itertools.count()
+    venue = make_venue(Line(practice.client, "fetch_balance", lambda: before if next(answers) < 3 else practice.client.fetch_balance()))
+    guard = stop(practice, 1000)
+
+    venue.submit([order(practice, Side.BUY, 1000), guard])
+
+    resting = practice.client.fetch_order("", BTC, {"origClientOrderId": guard.order.order_id})
+    assert ("open", 4) == (resting["status"], next(answers))
+
+
 @pytest.mark.parametrize("route", [Route.TWAP, Route.VWAP])
 def test_slices_are_orders_of_their_own_and_executions_of_one_decision(practice: Any, make_venue: Callable[..., ExchangeVenue], route: Route) -> None:
     venue = make_venue(route=route, route_above=100.0, slices=3)

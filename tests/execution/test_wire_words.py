@@ -11,7 +11,7 @@ import pytest
 from configs.vocabulary import OrderKind, OrderLife, Side
 from desk.errors import NotFinite
 from desk.events import Order
-from desk.execution.wire_orders import arguments_of, broken_numbers, number
+from desk.execution.wire_orders import SLEEPING, arguments_of, broken_numbers, number, unfollowable
 
 NOON = datetime(2024, 1, 1, 12, tzinfo=UTC)
 
@@ -36,6 +36,12 @@ def test_each_kind_has_its_own_words() -> None:
 @pytest.mark.parametrize("kind", [OrderKind.LIMIT, OrderKind.STOP])
 def test_a_missing_price_is_named(kind: OrderKind) -> None:
     assert "is not a positive number" in broken_numbers(order(kind))
+
+
+@pytest.mark.parametrize("kind", list(OrderKind))
+def test_only_conditional_orders_of_contracts_cannot_be_followed(kind: OrderKind) -> None:
+    assert (kind in SLEEPING) == bool(unfollowable(order(kind, "BTC/USDT:USDT")))
+    assert "" == unfollowable(order(kind))
 
 
 @pytest.mark.parametrize("value", [None, "NaN", "Infinity"])
