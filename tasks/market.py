@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 from prefect import task
 
 from configs.market import MarketSettings
 from configs.operations import OperationsSettings
 from configs.vocabulary import VenueName
 from desk.errors import PreflightFailed
-from desk.execution.ccxt_settings import constructor_config
+from desk.execution.ccxt_settings import constructor_config, facade_config
 from desk.execution.guarded import GuardedExchange
 from desk.instruments import Instrument
-from desk.market.exchange_source import ExchangeSource, open_exchange
+from desk.market.exchange_source import PAGE_LIMITS, ExchangeSource, open_exchange
+from desk.market.fallback_source import Fallback, FallbackSource, Handover
+from desk.market.lake import Lake
+from desk.market.source import Source
 from tasks.candles import canonical_candles
 from tasks.oversight import breaker_of
+from tasks.places import lake_of
 from tasks.policies import network_retries
 from tasks.services import Greeting, ensure_exchange, recorded_exchange
 from tasks.values import InstrumentRow, Market
@@ -63,6 +69,36 @@ def source_of(operations: OperationsSettings) -> ExchangeSource:
     """The exchange's market data through unmodified ccxt."""
     greeting = running_exchange(operations)
     return ExchangeSource(GuardedExchange(open_exchange(connection(greeting)), breaker_of(operations, "data_source")))
+
+
+def history_source(market: Market, operations: OperationsSettings, told: Callable[[Handover], None]) -> Source:
+    """The exchange's bars for a market's table, with market.fallbacks behind it; `told` hears of bars that come from another.
+
+    Which bars those are is kept in raw/sources_MARKET, written before the bars are.
+    """
+    first, faces = source_of(operations), running_exchange(operations).facades
+    if not faces:
+        return first
+    lake = lake_of(operations)
+
+    def note(handover: Handover) -> None:
+        rows = handover.bars.select("symbol", "timeframe", "open_time", pl.lit(handover.source).alias("source"), divergence_bps=handover.divergence_bps)
+        lake.upsert("raw", f"sources_{market.name}", rows)
+        told(handover)
+
+    others = [Fallback(name, partial(_face, operations, name, url)) for name, url in faces.items()]
+    return FallbackSource(first, others, partial(_stored, lake, f"raw/bars_{market.name}"), note)
+
+
+def _face(operations: OperationsSettings, name: str, url: str) -> Source:
+    return ExchangeSource(GuardedExchange(open_exchange(facade_config(name, url), name), breaker_of(operations, f"data_{name}")), PAGE_LIMITS[name])
+
+
+def _stored(lake: Lake, table: str, symbol: str, before: datetime) -> pl.DataFrame:
+    """A symbol's stored bars, in time order; empty when there is no table yet."""
+    if not lake.history(table):
+        return pl.DataFrame()
+    return lake.scan(table).filter(pl.col("symbol") == symbol, pl.col("open_time") < before).collect().sort("open_time")
 
 
 def running_exchange(operations: OperationsSettings) -> Greeting:

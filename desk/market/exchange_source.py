@@ -24,13 +24,15 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
 NUMBERS = (*PRICES, "volume")
 ROW_WIDTH = 1 + len(NUMBERS)
+# Candles per answer, where that is less than ours: more are not sent, and a pager that hopes for more steps over them.
+PAGE_LIMITS = {"kraken": 720, "coinbase": 300}
 
 
-def open_exchange(config: Mapping[str, Any]) -> Any:
-    """The synchronous ccxt object for Binance spot, or for a neighbour that speaks its wire, from a ccxt constructor config."""
+def open_exchange(config: Mapping[str, Any], name: str = "binance") -> Any:
+    """The synchronous ccxt object for Binance spot, for a neighbour that speaks its wire, or for another exchange by ccxt's name, from a constructor config."""
     import ccxt  # heavy, and needed only by those who fetch
 
-    return ccxt.binance(dict(config))
+    return getattr(ccxt, name)(dict(config))
 
 
 def open_streams(config: Mapping[str, Any]) -> Any:
@@ -108,14 +110,15 @@ def _frame(rows: Sequence[Sequence[Any]], symbol: str, timeframe: Timeframe) -> 
 
 
 def _instrument(market: dict[str, Any]) -> Instrument:
-    least = market["limits"].get("cost", {}).get("min")
+    least = Decimal(str(market["limits"].get("cost", {}).get("min") or 0))
     return Instrument(
         symbol=market["symbol"],
         base=market["base"],
         quote=market["quote"],
         tick=_exact(market["precision"]["price"], market["symbol"], "price step"),
         lot=_exact(market["precision"]["amount"], market["symbol"], "amount step"),
-        min_notional=Decimal(0) if least is None else Decimal(str(least)),
+        # Unknown, by whatever word, is none: what is too little is then the exchange's to refuse.
+        min_notional=least if least.is_finite() else Decimal(0),
     )
 
 

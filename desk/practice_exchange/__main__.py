@@ -9,11 +9,12 @@ import json
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
+import uvloop
 from aiohttp import web
 
 from configs.market import PracticeSettings
@@ -23,8 +24,10 @@ from desk.practice_exchange.admin import Admin
 from desk.practice_exchange.clock import WireClock
 from desk.practice_exchange.dialects.binance.weights import DEFAULT_LIMIT
 from desk.practice_exchange.exchange import Exchange
+from desk.practice_exchange.facades import FACADES, application
 from desk.practice_exchange.funding import LARGEST_RATE, Funding
 from desk.practice_exchange.journal import Journal
+from desk.practice_exchange.peg import DEPEG
 from desk.practice_exchange.perpetual import Perpetuals
 from desk.practice_exchange.perpetual_account import ContractAccount
 from desk.practice_exchange.perpetual_book import ContractBook
@@ -41,33 +44,33 @@ def main() -> int:
     try:
         exchange = _exchange(given, journal)
         contracts = _contracts(given, exchange)
-        sockets = (_listen(given.port), _listen(0))
+        sockets = [_listen(given.port), *(_listen(0) for _ in ("admin", *given.facades))]
         credentials = journal.credentials()
     except Misuse as refusal:
         print(f"practice exchange: {refusal}", file=sys.stderr)
         return 2
-    asyncio.run(_serve(exchange, contracts, credentials, given.weight_limit, sockets))
+    wire = Wire(exchange, credentials, WireClock(), given.weight_limit)
+    wire.add_contracts(contracts)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(exchange, wire, dict(zip(("api_key", "secret"), credentials, strict=True)), given.facades, sockets))
     journal.close()
     return 0
 
 
-async def _serve(
-    exchange: Exchange, contracts: Perpetuals, credentials: tuple[str, str], weight_limit: int, sockets: tuple[socket.socket, socket.socket]
-) -> None:
+async def _serve(exchange: Exchange, wire: Wire, keys: dict[str, str], facades: Sequence[str], sockets: Sequence[socket.socket]) -> None:
     """Serve until SIGINT, SIGTERM or POST /shutdown."""
-    wire = Wire(exchange, credentials, WireClock(), weight_limit)
-    wire.add_contracts(contracts)
     admin = Admin(exchange, wire)
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, admin.stopped.set)
-    runners = [web.AppRunner(application, access_log=None) for application in (wire.application(), admin.application())]
+    applications = [wire.application(), admin.application(), *(application(name, exchange) for name in facades)]
+    runners = [web.AppRunner(each, access_log=None) for each in applications]
     for runner, listening in zip(runners, sockets, strict=True):
         await runner.setup()
         await web.SockSite(runner, listening, shutdown_timeout=1).start()
-    (_, port), (_, admin_port) = (listening.getsockname() for listening in sockets)
-    keys = dict(zip(("api_key", "secret"), credentials, strict=True))
+    port, admin_port, *others = (listening.getsockname()[1] for listening in sockets)
+    faces = {name: f"http://{HOST}:{number}" for name, number in zip(facades, others, strict=True)}
     urls = {"rest": f"http://{HOST}:{port}", "ws": f"ws://{HOST}:{port}", "admin": f"http://{HOST}:{admin_port}"}
-    print(json.dumps({**urls, **keys, "market": admin.market()}), flush=True)
+    print(json.dumps({**urls, **keys, **({"facades": faces} if faces else {}), "market": admin.market()}), flush=True)
     flowing = asyncio.create_task(admin.flow()) if exchange.clock.speed else None
     await admin.stopped.wait()
     if flowing is not None:
@@ -107,7 +110,7 @@ def _tape(given: argparse.Namespace) -> Tape:
     start_ms = int(usual.start.timestamp() * 1000) if start_ms is None else start_ms
     start_ms -= start_ms % timeframe.milliseconds
     history, stream = given.history_bars or usual.history_bars, given.stream_bars or usual.stream_bars
-    return SyntheticMarket(given.seed, symbols or usual.symbols, timeframe, start_ms, history, stream).tape()
+    return SyntheticMarket(given.seed, symbols or usual.symbols, timeframe, start_ms, history, stream, given.scenario).tape()
 
 
 def _listen(port: int) -> socket.socket:
@@ -126,6 +129,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m desk.practice_exchange", description="An exchange on loopback that speaks Binance spot's wire.")
     parser.add_argument("--candles", nargs="+", action="append", metavar="FILE", help="Parquet files of recorded candles; none: the synthetic market")
     parser.add_argument("--seed", type=_counted(0), default=usual.seed, help="seed of the synthetic market")
+    parser.add_argument("--scenario", choices=(DEPEG,), help="what befalls the synthetic market: USDC/USDT falls to 0.88 and returns, within the stream")
     parser.add_argument("--symbols", help="BASE/QUOTE,... : of the synthetic market, or which of the recorded ones")
     parser.add_argument("--timeframe", type=Timeframe, choices=list(Timeframe), help="bar length of the synthetic market, or which of the recorded ones")
     parser.add_argument("--start", type=_instant, help="first bar, ISO time")
@@ -138,6 +142,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--deposit", type=_amount, default=TradingSettings().initial_cash, help="quote currency on the account when its state is fresh")
     parser.add_argument("--margin", type=_amount, default=TradingSettings().initial_cash, help="wallet of each margin asset of perpetuals, state fresh")
     parser.add_argument("--funding-rate", type=_signed, help="rate of every funding settlement, a fraction; none: drawn from the market")
+    parser.add_argument("--facades", type=_facades, default=(), metavar="NAME,...", help=f"faces of other exchanges on this market: {', '.join(FACADES)}")
     parser.add_argument("--weight-limit", type=_counted(1), default=DEFAULT_LIMIT, help="request weight per minute")
     return parser.parse_args()
 
@@ -150,6 +155,13 @@ def _counted(least: int) -> Callable[[str], int]:
         return number
 
     return whole
+
+
+def _facades(text: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
+    if not set(names) <= set(FACADES):
+        raise argparse.ArgumentTypeError(f"expected names out of {', '.join(FACADES)}, found {text}")
+    return names
 
 
 def _share(text: str) -> float:

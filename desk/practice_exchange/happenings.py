@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 from desk.practice_exchange.listing import Listing
-from desk.practice_exchange.orders import Execution, Order, OrderList, Transfer
+from desk.practice_exchange.orders import Execution, Order, OrderList, Transfer, copied
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,4 +70,4 @@ class Transaction:
             self.executions.append(execution)
             self.assets.add(execution.commission_asset)
         # A copy: the order goes on changing before anybody hears of this.
-        self.told.append(OrderChanged(replace(order), what, execution))
+        self.told.append(OrderChanged(copied(order), what, execution))

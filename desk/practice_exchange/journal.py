@@ -15,6 +15,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from desk.practice_exchange.encoding import encoded
 from desk.practice_exchange.ledger import Account, account_of
 from desk.practice_exchange.orders import Execution, Order, OrderList, Transfer, execution_of, list_of, order_of, transfer_of
 from desk.practice_exchange.refusals import Misuse
@@ -82,14 +83,14 @@ class Journal:
         """Append one transaction."""
         if self._file is not None:
             # One write: a killed process leaves the line or no line; what the system has taken survives the process.
-            os.write(self._file, (json.dumps(line, separators=(",", ":")) + "\n").encode())
+            os.write(self._file, (encoded(line) + "\n").encode())
 
     def compact(self, line: dict[str, Any]) -> None:
         """Replace the whole file by one line that says the same."""
         if self._folder is None:
             return
         path = self._folder / "journal.jsonl"
-        _replace(path, json.dumps(line, separators=(",", ":")) + "\n")
+        _replace(path, encoded(line) + "\n")
         if self._file is not None:
             os.close(self._file)
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND, PRIVATE)

@@ -16,6 +16,7 @@ from typing import Any
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
+from desk.practice_exchange.encoding import encoded
 from desk.practice_exchange.faults import Fault, FaultKind, Faults, Frame
 
 QUEUE_FRAMES = 20_000
@@ -43,7 +44,7 @@ class Connection:
         if self.frozen:
             return
         try:
-            self.frames.put_nowait(frame if isinstance(frame, str | int) else json.dumps(frame, separators=(",", ":")))
+            self.frames.put_nowait(frame if isinstance(frame, str | int) else encoded(frame))
         except asyncio.QueueFull:
             self.lost = True
 
@@ -127,7 +128,7 @@ class Line:
 
     def tell(self, connection: Connection, frame: Frame, content: Any) -> None:
         """Send a frame, unless a fault meets it."""
-        text = content if isinstance(content, str) else json.dumps(content, separators=(",", ":"))
+        text = content if isinstance(content, str) else encoded(content)
         fault = self._faults.due(frame) if self._faults.frames else None
         if fault is None:
             connection.send(text)
@@ -171,4 +172,4 @@ class Line:
 def _jumped(text: str, gap: int) -> str:
     """The frame with its sequence numbers so much later."""
     content = json.loads(text)
-    return json.dumps({name: value + gap if name in SEQUENCES else value for name, value in content.items()}, separators=(",", ":"))
+    return encoded({name: value + gap if name in SEQUENCES else value for name, value in content.items()})

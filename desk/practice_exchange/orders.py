@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
+from operator import attrgetter
 from typing import Any
 
 from configs.vocabulary import Side
@@ -167,8 +168,16 @@ class Transfer:
 
 def row_of(value: Order | Execution | OrderList | Transfer) -> dict[str, Any]:
     """The fields as JSON can keep them, exact."""
-    raw = {field.name: getattr(value, field.name) for field in fields(value)}
-    return {name: str(item) if isinstance(item, Decimal) else item for name, item in raw.items()}
+    return {name: str(item) if isinstance(item := getattr(value, name), Decimal) else item for name in value.__slots__}
+
+
+def copied(order: Order) -> Order:
+    """The order as it is now."""
+    return Order(*_FIELDS(order))
+
+
+# Twenty-four fields, several times for each order: one call that does not return to Python between them.
+_FIELDS = attrgetter(*Order.__slots__)
 
 
 ORDER_AMOUNTS = ("quantity", "quote_quantity", "price", "filled", "filled_quote", "reserved", "stop_price", "iceberg", "reference", "ahead")

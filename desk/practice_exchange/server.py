@@ -24,6 +24,7 @@ from desk.practice_exchange.dialects.binance.streams import Hub
 from desk.practice_exchange.dialects.binance.weights import WeightCounter
 from desk.practice_exchange.distortions import Distorter, distorted, distorted_message
 from desk.practice_exchange.disturbances import Disturbances
+from desk.practice_exchange.encoding import encoded
 from desk.practice_exchange.exchange import Exchange
 from desk.practice_exchange.faults import Fault, FaultKind, Faults, Request
 from desk.practice_exchange.lag import ACCOUNT_PATH, Lag
@@ -32,6 +33,7 @@ from desk.practice_exchange.perpetual import Perpetuals
 
 HOST = "127.0.0.1"
 BANNER = {"X-Practice-Exchange": "1"}
+JSON_HEADERS = {"Content-Type": "application/json; charset=utf-8"}
 STREAM_PATH, MESSAGE_PATH = "/stream/ws", "/ws-api/v3"
 
 # Websocket methods that ask what a REST path answers.
@@ -97,7 +99,7 @@ class Wire:
     async def _ask(self, request: web.Request) -> web.StreamResponse:
         body = (await request.read()).decode("utf-8", "replace")
         path, _, query = request.raw_path.partition("?")
-        given = dict(parse_qsl(f"{query}&{body}", keep_blank_values=True))
+        given = _parameters(f"{query}&{body}")
         if (request.method, path) == MESSAGES["order.place"]:
             self.hub.stopwatch.mark("order", given.get("newClientOrderId", ""))
         signed = Signed(query, body, request.headers.get("X-MBX-APIKEY"))
@@ -119,8 +121,8 @@ class Wire:
             if lag is not None:
                 answer = lag.answer(method, path, answer)
         except WireError as error:
-            return self._reply(json.dumps(error.body, separators=(",", ":")), error.status, error.headers)
-        return self._reply(answer if isinstance(answer, Json) else json.dumps(answer, separators=(",", ":")))
+            return self._reply(encoded(error.body), error.status, error.headers)
+        return self._reply(answer if isinstance(answer, Json) else encoded(answer))
 
     def _answer(self, route: Route, given: dict[str, str], check: Callable[[], None]) -> Any:
         """Charge, check, then ask the handler."""
@@ -130,8 +132,9 @@ class Wire:
         return route.handler(given)
 
     def _reply(self, text: str, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
-        used = {"X-MBX-USED-WEIGHT": str(self.counter.used), "X-MBX-USED-WEIGHT-1M": str(self.counter.used), "X-MBX-ORDER-COUNT-10S": str(self.counter.orders)}
-        return web.Response(text=text, status=status, content_type="application/json", headers={**used, **(headers or {})})
+        weight = str(self.counter.used)
+        used = {"X-MBX-USED-WEIGHT": weight, "X-MBX-USED-WEIGHT-1M": weight, "X-MBX-ORDER-COUNT-10S": str(self.counter.orders)}
+        return web.Response(body=text.encode(), status=status, headers={**JSON_HEADERS, **used, **(headers or {})})
 
     async def _streams(self, request: web.Request) -> web.WebSocketResponse:
         return await self._converse(request, self._on_stream_message)
@@ -247,6 +250,14 @@ class Wire:
 
 async def _mark(request: web.Request, response: web.StreamResponse) -> None:
     response.headers.update(BANNER)
+
+
+def _parameters(text: str) -> dict[str, str]:
+    """What a query and a form say."""
+    if "%" in text or "+" in text:
+        return dict(parse_qsl(text, keep_blank_values=True))
+    # Nothing is escaped in most orders, and splitting is several times faster.
+    return {name: value for name, _, value in (pair.partition("=") for pair in text.split("&") if pair)}
 
 
 def _text(value: Any) -> str:

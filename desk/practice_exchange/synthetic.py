@@ -7,7 +7,8 @@ What is planted: the expected return of the next bar is `x`, an AR(1) process dr
 so x is an exponential average of past returns and anyone may compute it: x[t] = (PERSISTENCE - GAIN) * x[t-1] + GAIN * (r[t] - drift).
 Its correlation with the log return over the next 4 bars is about 0.10, and after a one-sigma x the price drifts by about 1.5 % while x
 decays (half-life 23 bars), against 0.11 % of costs per side. Every draw comes from its own keyed stream, in time order: a longer market
-begins with the shorter one, and a symbol's bars do not depend on which other symbols are listed.
+begins with the shorter one, and a symbol's bars do not depend on which other symbols are listed. USDC/USDT is a coin with a peg (`peg.py`), and
+in its scenario whatever is priced in USDC moves against it; a scenario's time depends on how long the market is.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from configs.vocabulary import Timeframe
+from desk.practice_exchange import peg
 from desk.practice_exchange.listing import Listing, list_symbol
 from desk.practice_exchange.tape import Candles, Floats, Tape
 
@@ -56,6 +58,7 @@ KNOWN = {
     "LINK": (14.5, 1.15),
     "LTC": (72.0, 1.0),
     "DOT": (7.2, 1.1),
+    "USDC": (1.0, 0.02),
 }
 
 
@@ -69,6 +72,7 @@ class SyntheticMarket:
     start_ms: int
     history_bars: int
     stream_bars: int
+    scenario: str | None = None
 
     def tape(self) -> Tape:
         """Print the whole market, history and stream."""
@@ -77,7 +81,8 @@ class SyntheticMarket:
         regimes = self._regimes(bars)
         factor = self._rng("factor").standard_normal(bars)
         printed = self._printed(bars)
-        listings = {symbol: list_symbol(symbol, _start_price(symbol)) for symbol in sorted(self.symbols)}
+        symbols = {*self.symbols, peg.PAIR} if self.scenario == peg.DEPEG else self.symbols
+        listings = {symbol: list_symbol(symbol, _start_price(symbol)) for symbol in sorted(symbols)}
         candles = {symbol: self._candles(listing, times, regimes, factor) for symbol, listing in listings.items()}
         visible = {symbol: Candles(*(column[printed] for column in rows.columns())) for symbol, rows in candles.items()}
         return Tape(self.timeframe, visible, listings, int(times[0]) + step * self.history_bars, int(times[-1]) + step, self.seed)
@@ -119,6 +124,11 @@ class SyntheticMarket:
         volatility = scale * np.array(REGIME_VOLATILITY)[regimes] * _clustering(shocks)
         home = math.log(_start_price(symbol))
         path = _log_prices(volatility * shocks, np.array(REGIME_DRIFT)[regimes] * hours, home, HOMING * hours)
+        stress = self._stress(bars)
+        if symbol == peg.PAIR:
+            path, volatility = peg.pegged(own, stress), peg.NOISE * (1 + peg.STORM * stress)
+        elif listing.quote == peg.COIN:
+            path = path - stress * math.log(peg.TROUGH)
         tick = float(listing.tick)
         close = _on_grid(np.exp(path), tick)
         noise = 1 + OPENING_NOISE * self._rng("open", symbol).standard_normal(bars)
@@ -127,7 +137,15 @@ class SyntheticMarket:
         high = np.maximum(_on_grid(np.maximum(opened, close) * np.exp(wicks[:, 0]), tick), np.maximum(opened, close))
         low = np.minimum(_on_grid(np.minimum(opened, close) * np.exp(-wicks[:, 1]), tick), np.minimum(opened, close))
         notional = self._notional(symbol, times, volatility, np.abs(np.log(close / opened)))
-        return Candles(times, opened, high, low, close, _on_grid(notional / close, float(listing.lot)))
+        rush = 1 + peg.RUSH * stress if symbol == peg.PAIR else 1.0
+        return Candles(times, opened, high, low, close, _on_grid(notional * rush / close, float(listing.lot)))
+
+    def _stress(self, bars: int) -> Floats:
+        """How far the coin is from its peg [bar]: nowhere without the scenario."""
+        if self.scenario != peg.DEPEG:
+            return np.zeros(bars)
+        draw = float(self._rng("depeg").random())
+        return peg.stress_of(draw, self.history_bars, self.stream_bars, self.timeframe.milliseconds / HOUR_MS).path(bars)
 
     def _notional(self, symbol: str, times: NDArray[np.int64], volatility: Floats, move: Floats) -> Floats:
         """Quote volume: more in the afternoon, in storms, and in bars that moved."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 from tasks.services.environment import service_environment as service_environment
 from tasks.services.exchange import Greeting as Greeting
 from tasks.services.exchange import ensure_exchange as ensure_exchange
+from tasks.services.exchange import listening_exchange as listening_exchange
 from tasks.services.exchange import recorded_exchange as recorded_exchange
 from tasks.services.exchange import serve_exchange as serve_exchange
 from tasks.services.installation import down as down

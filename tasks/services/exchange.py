@@ -33,13 +33,16 @@ class Greeting(Value):
     api_key: str = Field(repr=False)
     secret: str = Field(repr=False)
     market: dict[str, Any]
+    # Addresses of other exchanges' faces on the same market, by name, in the order in which they are asked.
+    facades: dict[str, str] = Field(default_factory=dict)
 
 
 def ensure_exchange(market: MarketSettings, operations: OperationsSettings, candles: Sequence[Path]) -> Greeting:
     """The practice exchange on the wanted tape. One that plays another tape is stopped first, unless somebody else still uses it."""
     options = tape_options(market, candles)
     state = (operations.var / "exchange" / hashlib.sha256("\0".join(options).encode()).hexdigest()[:16]).resolve()
-    command = (sys.executable, "-m", "desk.practice_exchange", *options, "--port", str(market.practice.port), "--state", str(state))
+    faces = ("--facades", ",".join(market.fallbacks)) if market.fallbacks else ()
+    command = (sys.executable, "-m", "desk.practice_exchange", *options, *faces, "--port", str(market.practice.port), "--state", str(state))
     with turn(operations, EXCHANGE):
         running = recorded(operations, EXCHANGE)
         if running is not None and running.command != command and (others := running.others()):
@@ -60,6 +63,14 @@ def recorded_exchange(operations: OperationsSettings) -> Greeting:
         return _opened(operations, running.command if running else tuple(json.loads(asked.read_text(encoding="utf-8"))))
 
 
+def listening_exchange(operations: OperationsSettings) -> Greeting | None:
+    """The practice exchange of this installation, if one answers now; starts none."""
+    greeting = _greeting(operations.var / "run" / "exchange.greeting")
+    if greeting is not None:
+        register_secret(greeting.secret)
+    return greeting
+
+
 def tape_options(market: MarketSettings, candles: Sequence[Path]) -> tuple[str, ...]:
     """The practice exchange's options that say which market it plays."""
     practice = market.practice
@@ -77,6 +88,7 @@ def tape_options(market: MarketSettings, candles: Sequence[Path]) -> tuple[str, 
             "--start": practice.start.isoformat(),
             "--history-bars": practice.history_bars,
             "--stream-bars": practice.stream_bars,
+            "--scenario": practice.scenario,
         }
     files = [part for path in candles for part in ("--candles", str(path.resolve()))]
     return (*files, *(str(part) for pair in wanted.items() if pair[1] is not None for part in pair))
@@ -127,7 +139,7 @@ def _greeting(said: Path) -> Greeting | None:
     if not line.endswith("\n"):
         return None
     plain = json.loads(line)
-    return Greeting.model_validate({name: plain[name] for name in Greeting.model_fields}) if healthy(f"{plain['admin']}/healthz") else None
+    return Greeting.model_validate({name: plain[name] for name in Greeting.model_fields if name in plain}) if healthy(f"{plain['admin']}/healthz") else None
 
 
 def _asked_path(operations: OperationsSettings) -> Path:

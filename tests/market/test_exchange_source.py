@@ -183,8 +183,9 @@ def test_instruments_carry_the_venues_grid_exactly() -> None:
     assert {"BTC/USDT": Instrument("BTC/USDT", "BTC", "USDT", Decimal("0.01"), Decimal("0.00001"), Decimal(5))} == found
 
 
-def test_a_market_without_a_least_notional_has_none() -> None:
-    found = ExchangeSource(Markets({**MARKET, "limits": {}})).instruments()
+@pytest.mark.parametrize("limits", [{}, {"cost": {"min": None}}, {"cost": {"min": float("nan")}}], ids=["no limits", "nothing", "not a number"])
+def test_a_market_without_a_least_notional_has_none(limits: dict[str, Any]) -> None:
+    found = ExchangeSource(Markets({**MARKET, "limits": limits})).instruments()
 
     assert Decimal(0) == found["BTC/USDT"].min_notional
 

@@ -1,4 +1,4 @@
-"""Answers against recorded ones: every field that Binance sent is there, with the same type. Needs the folder named by TRADEWIND_DATA."""
+"""Our wire against recorded payloads: every field that Binance sent is there, of the same type. Their shapes are kept here."""
 
 from __future__ import annotations
 
@@ -8,88 +8,56 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import aiohttp
-import ccxt.pro
 import pytest
 
+from desk.practice_exchange.shapes import differences, shape_of
 from tests.practice_exchange.conftest import Serving
+from tests.practice_exchange.wire_kinds import NOT_OURS, SHAPES, everything, kind_of, opened
 
-pytestmark = pytest.mark.data
-
-SYMBOL = "BTC/USDT"
-# Smart order routing is offered by few symbols only.
-NOT_OURS = {"sors"}
+RECORDED = [json.loads(line) for line in SHAPES.read_text().splitlines()]
 
 
 @pytest.fixture(scope="module")
-def exchange(serve: Callable[..., Serving]) -> Serving:
-    serving = serve("--seed", 5, "--symbols", SYMBOL, "--history-bars", 100, "--stream-bars", 10)
-    serving.client.create_order(SYMBOL, "market", "buy", "0.5")
-    serving.client.create_order(SYMBOL, "limit", "buy", "0.5", 100)
-    return serving
+def ours(serve: Callable[..., Serving]) -> dict[str, Any]:
+    """The shape of one payload of each kind."""
+    serving = serve("--seed", 5, "--symbols", "BTC/USDT", "--history-bars", 100, "--stream-bars", 10)
+    return {kind: shape_of(payload) for kind, payload in asyncio.run(everything(serving)).items()}
 
 
-def differences(recorded: Any, ours: Any, where: str = "") -> list[str]:
-    """Fields missing or of another type; of lists the first elements are compared."""
-    if isinstance(recorded, dict) and isinstance(ours, dict):
-        missing = [f"{where}.{name} missing" for name in recorded if name not in ours and name not in NOT_OURS]
-        return missing + [found for name in recorded if name in ours for found in differences(recorded[name], ours[name], f"{where}.{name}")]
-    if isinstance(recorded, list) and isinstance(ours, list):
-        return differences(recorded[0], ours[0], f"{where}[0]") if recorded and ours else []
-    # Numbers may be whole in one and not in the other; null says nothing about the type.
-    same = recorded is None or ours is None or type(recorded) is type(ours)
-    return [] if same else [f"{where}: {type(recorded).__name__} recorded, {type(ours).__name__} found"]
+@pytest.mark.parametrize("recorded", RECORDED, ids=lambda recorded: recorded["files"][0])
+def test_a_payload_has_every_recorded_field(ours: dict[str, Any], recorded: dict[str, Any]) -> None:
+    found = differences(recorded["shape"], ours[recorded["kind"]], recorded["kind"])
+
+    assert [] == [line for line in found if line.removesuffix(": missing") not in NOT_OURS]
 
 
-QUESTIONS = {
-    "http_responses/http_spot_market_klines.json": lambda client: client.public_get_klines({"symbol": "BTCUSDT", "interval": "1h"}),
-    "http_responses/http_spot_market_agg_trades.json": lambda client: client.public_get_aggtrades({"symbol": "BTCUSDT"}),
-    "http_responses/http_spot_market_trades.json": lambda client: client.public_get_trades({"symbol": "BTCUSDT"}),
-    "http_responses/http_spot_market_depth.json": lambda client: client.public_get_depth({"symbol": "BTCUSDT"}),
-    "http_responses/http_spot_market_book_ticker.json": lambda client: client.public_get_ticker_bookticker({"symbol": "BTCUSDT"}),
-    "http_responses/http_spot_market_avg_price.json": lambda client: client.public_get_avgprice({"symbol": "BTCUSDT"}),
-    "http_responses/http_spot_market_time.json": lambda client: client.public_get_time(),
-    "spot/http_json/account_response.json": lambda client: client.private_get_account(),
-    "spot/http_json/account_trades_response.json": lambda client: client.private_get_mytrades({"symbol": "BTCUSDT"}),
-    "spot/http_json/all_orders_response.json": lambda client: client.private_get_allorders({"symbol": "BTCUSDT"}),
-    "spot/http_json/cancel_order_response.json": lambda client: client.private_delete_order({"symbol": "BTCUSDT", "orderId": 2}),
-}
+def test_every_kind_that_is_recorded_is_ours(ours: dict[str, Any]) -> None:
+    assert set() == {recorded["kind"] for recorded in RECORDED} - set(ours)
 
 
-@pytest.mark.parametrize("name", QUESTIONS)
-def test_an_answer_has_every_recorded_field(exchange: Serving, real_data: Path, name: str) -> None:
-    recorded = json.loads((real_data / "api" / "nautilus_binance" / name).read_text())
+@pytest.mark.data
+def test_the_shapes_kept_are_those_of_the_recorded_payloads(real_data: Path) -> None:
+    """Every recorded file is accounted for: its shape is kept, or it is named as one that is not served."""
+    folder, kept = real_data / "api", {file: recorded["shape"] for recorded in RECORDED for file in recorded["files"]}
+    unlike = []
 
-    QUESTIONS[name](exchange.client)
+    for path in sorted(folder.rglob("*.json")):
+        payload, name = json.loads(path.read_text()), str(path.relative_to(folder))
+        kind = kind_of(name, payload)
+        shape = shape_of(opened(payload)[0] if kind == "error" else opened(payload))
+        if kind is not None and kept.get(name) != shape:
+            unlike.append(name)
 
-    assert [] == differences(recorded, json.loads(exchange.client.last_http_response))
-
-
-def test_exchange_info_has_every_recorded_field(exchange: Serving, real_data: Path) -> None:
-    recorded = json.loads((real_data / "api" / "nautilus_binance" / "spot" / "http_json" / "exchange_info_response.json").read_text())
-    recorded["symbols"] = [{name: value for name, value in symbol.items() if name != "filters"} for symbol in recorded["symbols"]]
-
-    exchange.client.public_get_exchangeinfo()
-
-    assert [] == differences(recorded, json.loads(exchange.client.last_http_response))
+    assert [] == unlike
 
 
-@pytest.mark.asyncio
-@pytest.mark.parametrize("name", ["new", "trade", "canceled"])
-async def test_an_execution_report_has_every_recorded_field(exchange: Serving, real_data: Path, name: str) -> None:
-    recorded = json.loads((real_data / "api" / "nautilus_binance" / "ws_messages" / f"ws_spot_execution_report_{name}.json").read_text())["data"]
-    signer = ccxt.pro.binance(exchange.config())
-    question = {"id": 1, "method": "userDataStream.subscribe.signature", "params": signer.sign_params({})}
-    await signer.close()
-    async with aiohttp.ClientSession() as session, session.ws_connect(f"{exchange.greeting['ws']}/ws-api/v3") as socket:
-        await socket.send_json(question)
-        await socket.receive_json(timeout=10)
-        if name == "canceled":
-            resting = await asyncio.to_thread(exchange.client.create_order, SYMBOL, "limit", "buy", "0.5", 100)
-            await asyncio.to_thread(exchange.client.cancel_order, resting["id"], SYMBOL)
-        else:
-            await asyncio.to_thread(exchange.client.create_order, SYMBOL, "market", "buy", "0.01")
-        while (report := (await socket.receive_json(timeout=10))["event"]).get("x") != recorded["x"]:
-            pass
+def test_a_shape_tells_types_and_what_rows_have_in_common() -> None:
+    payload = {"n": 1, "rows": [{"a": "1", "b": True}, {"a": None}], "row": [1, "2", 2.5], "none": []}
 
-    assert [] == differences(recorded, report)
+    assert {"n": "number", "rows": [{"a": "text"}], "row": ["number", "text", "number"], "none": []} == shape_of(payload)
+
+
+def test_what_is_missing_or_of_another_type_is_told_and_what_is_more_is_not() -> None:
+    expected, found = {"a": "text", "b": [{"c": "number"}], "d": "null"}, {"b": [{"c": "text"}], "d": "bool", "e": "text"}
+
+    assert [".a: missing", ".b[0].c: number expected, text found"] == differences(expected, found)

@@ -63,6 +63,10 @@ def filters_of(listing: Listing) -> list[dict[str, object]]:
     ]
 
 
+SIDES = {"BUY": Side.BUY, "SELL": Side.SELL}
+KINDS = {kind.value: kind for kind in Kind}
+
+
 def fixed(amount: Decimal | float) -> str:
     """An amount as Binance prints it: eight decimals, never an exponent."""
     return f"{amount:.{DECIMALS}f}"
@@ -70,8 +74,8 @@ def fixed(amount: Decimal | float) -> str:
 
 def ticket(parameters: Parameters, listing: Listing, reference: float | None) -> Ticket:
     """Read and check an order. `reference` is the market's price, for market orders' notional and the range of prices; None while it is closed."""
-    side = _word(parameters, "side", {"BUY": Side.BUY, "SELL": Side.SELL}, WireError(-1117, "Invalid side."))
-    kind = _word(parameters, "type", {kind.value: kind for kind in Kind}, WireError(-1116, "Invalid orderType."))
+    side = _word(parameters, "side", SIDES, WireError(-1117, "Invalid side."))
+    kind = _word(parameters, "type", KINDS, WireError(-1116, "Invalid orderType."))
     quantity, quote_quantity = _amount(parameters, "quantity"), _amount(parameters, "quoteOrderQty")
     price, stop_price, iceberg = _amount(parameters, "price"), _amount(parameters, "stopPrice"), _amount(parameters, "icebergQty")
     trailing = _trailing(parameters, kind)

@@ -47,6 +47,7 @@ class Linear:
             ("GET", "/fapi/v1/klines"): Route(spot.klines, lambda given: _by_limit(given, KLINE_WEIGHTS, 500, 10)),
             ("GET", "/fapi/v1/aggTrades"): _route(spot.aggregate_trades, 20),
             ("GET", "/fapi/v1/trades"): _route(spot.trades, 5),
+            ("GET", "/fapi/v1/historicalTrades"): _route(spot.trades, 20),
             ("GET", "/fapi/v1/depth"): Route(self.depth, lambda given: _by_limit(given, DEPTH_WEIGHTS, 500, 20)),
             ("GET", "/fapi/v1/ticker/24hr"): _route(spot.ticker_day, 1, every=40),
             ("GET", "/fapi/v1/ticker/price"): _route(self._timed(spot.ticker_price), 1, every=2),

@@ -42,6 +42,7 @@ class Rest:
             ("GET", "/api/v3/uiKlines"): Route(self.klines, two),
             ("GET", "/api/v3/aggTrades"): Route(self.aggregate_trades, always(4)),
             ("GET", "/api/v3/trades"): Route(self.trades, always(25)),
+            ("GET", "/api/v3/historicalTrades"): Route(self.trades, always(25)),
             ("GET", "/api/v3/depth"): Route(self.depth, lambda given: depth_weight(integer(given, "limit") or DEPTH_DEFAULT)),
             ("GET", "/api/v3/avgPrice"): Route(self.average_price, two),
             ("GET", "/api/v3/ticker/24hr"): Route(self.ticker_day, one_or_all(2, 80)),
@@ -78,8 +79,8 @@ class Rest:
         ]
 
     def trades(self, given: Parameters) -> Any:
-        """The market's newest trades, one by one."""
-        found = self._market.trades(self._directory.symbol(given), Range(None, None, range_of(given).limit), None)
+        """The market's trades one by one: the newest, or from an id on."""
+        found = self._market.trades(self._directory.symbol(given), Range(None, None, range_of(given).limit), integer(given, "fromId"))
         return [
             {
                 "id": each.id,

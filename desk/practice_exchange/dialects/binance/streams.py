@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
@@ -11,6 +10,7 @@ from desk.practice_exchange.dialects.binance import market as shapes
 from desk.practice_exchange.dialects.binance import orders
 from desk.practice_exchange.dialects.binance.filters import fixed
 from desk.practice_exchange.dialects.binance.market import INTERVALS_MS, Market
+from desk.practice_exchange.encoding import encoded
 from desk.practice_exchange.exchange import Exchange
 from desk.practice_exchange.faults import Frame
 from desk.practice_exchange.happenings import BalanceMoved, BalancesChanged, BoundaryReached, Happening, ListChanged, OrderChanged
@@ -89,6 +89,8 @@ class Hub:
             case BoundaryReached(now_ms):
                 self.stopwatch.mark("frames", str(now_ms))
                 self._tell_market()
+            case _ if not any(connection.user is not None for connection in self._connections):
+                return
             case OrderChanged(order, what, execution):
                 listing = self._exchange.listing(order.symbol)
                 self._tell_user(orders.execution_report(order, listing, what, execution, self._exchange.now_ms()))
@@ -130,7 +132,7 @@ class Hub:
             events = self._best_events(symbol)
         else:
             events = self._trade_events(symbol, what)
-        return [json.dumps(event, separators=(",", ":")) for event in events]
+        return [encoded(event) for event in events]
 
     def _header(self, event: str, symbol: str) -> dict[str, Any]:
         return {"e": event, "E": self._exchange.clock.settled_ms, "s": self._exchange.listing(symbol).id}
