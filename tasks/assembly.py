@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from configs.vocabulary import Timeframe
 from desk.features import recipe
 from desk.modes import Setup
-from desk.strategy.band import BandPolicy
+from desk.strategy.house import house_strategy
 from tasks.values import FoldFit, Market, Research, Rules
 
 if TYPE_CHECKING:
@@ -30,12 +30,12 @@ def stitched(folds: Sequence[FoldFit], kind: str, timeframe: Timeframe) -> Forec
 
 
 def setup_of(market: Market, research: Research, rules: Rules, *, session_id: str, forecaster: Forecaster) -> Setup:
-    """A session's setup with the house policy."""
+    """A session's setup with the strategy that the settings name."""
     return Setup(
         session_id=session_id,
         settings_hash=rules.settings_hash,
         instruments=market.grid(),
-        policy=BandPolicy(rules.trading.policy),
+        policy=house_strategy(rules.trading),
         trading=rules.trading,
         risk=rules.risk,
         recipe=recipe.load(research.features.recipe),

@@ -1,10 +1,12 @@
-"""The port a user's own strategy implements, in under twenty lines, for every mode."""
+"""The ports a user's own strategy implements, in under twenty lines, for every mode: one symbol at a time, or all of them at once."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,3 +39,54 @@ class Policy(Protocol):
 
     def target(self, view: View) -> float:
         """Wanted exposure in [-1, 1]: 1 is the symbol's whole share of capital, 0 is flat, NaN is refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class CrossSection:
+    """All that a portfolio policy may know when bars close.
+
+    One view for every symbol with a bar and enough closes, in symbol order. `closes` [time, asset] are the last `warmup_bars` closes of these
+    symbols on one time axis, oldest first, each the last one known then. Exposure 1 is the weight `share` (fraction of equity); `elsewhere` is the
+    sum of absolute exposures of symbols without a view, which stay as they are. `kept` is what the policy asked to keep when it last decided.
+    """
+
+    views: tuple[View, ...]
+    closes: NDArray[np.float64]
+    share: float
+    elsewhere: float = 0.0
+    kept: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Wanted exposures in [-1, 1] by symbol (NaN, or left out: no order), and numbers to keep by name: they are journalled and survive a restart."""
+
+    exposures: Mapping[str, float]
+    kept: Mapping[str, float] = field(default_factory=dict)
+
+
+@runtime_checkable
+class PortfolioPolicy(Protocol):
+    """Decides the wanted exposures of all symbols together, once for all bars that close at one instant."""
+
+    @property
+    def warmup_bars(self) -> int:
+        """Closes needed before the first decision."""
+
+    def decide(self, market: CrossSection) -> Decision:
+        """What to hold of every symbol that has a view."""
+
+
+Strategy = Policy | PortfolioPolicy
+
+
+def decided(strategy: Strategy, market: CrossSection) -> Decision:
+    """What a strategy of either kind wants: a policy is asked symbol by symbol."""
+    if isinstance(strategy, PortfolioPolicy):
+        return strategy.decide(market)
+    return Decision({view.symbol: float(strategy.target(view)) for view in market.views})
+
+
+def wanted(decision: Decision, view: View) -> float:
+    """The exposure that a decision wants of a view's symbol; NaN: none."""
+    return float(decision.exposures.get(view.symbol, math.nan))
