@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -13,23 +14,27 @@ from numpy.typing import NDArray
 
 from configs.operations import OperationsSettings
 from configs.vocabulary import Timeframe
-from desk.backtest.kernel import simulate, sweep
 from desk.backtest.panel import Panel
 from desk.backtest.result import FILLS, REFUSALS, Frames, Result, first_difference
+from desk.backtest.robustness import Case
+from desk.backtest.scenarios import Scenario, frame_of
+from desk.backtest.thresholds import Heard
 from desk.errors import BookMismatch
 from desk.instruments import Instrument
 from desk.market.stored_feed import StoredFeed
 from desk.modes import backtest
 from desk.session import SessionResult
+from desk.strategy.forecast import Forecaster
 from tasks.assembly import setup_of, stitched
 from tasks.features import bars_and_features
 from tasks.ledger import trials_of
 from tasks.places import lake_of
 from tasks.policies import artefact_task
+from tasks.robustness import Beyond, write_robustness
 from tasks.values import Backtested, Market, Research, Rules
 
-# Sizes and delays at which the same decisions are traded again, to see whether the result stands on a plateau.
-PLATEAU: dict[str, list[float]] = {"size": [0.5, 0.75, 1.0], "bars_late": [0, 1, 2]}
+# Bars before a made-up bad day in which the model comes to hold what it wants.
+LEAD_BARS = 48
 
 
 @artefact_task(name="backtest_stitched", ignore=("operations",))
@@ -37,14 +42,15 @@ def backtest_stitched(market: Market, research: Research, rules: Rules, operatio
     """The network by the session, the kernel beside it, and the baselines by the kernel; all on the same bars, costs and limits."""
     bars = lake_of(operations).read(research.validated.clean)
     bench = Bench(market, research, rules, bars)
-    session = bench.session("network")
+    network = Heard(bench.forecaster("network"))
+    session = bench.session("network", network)
     exposures = bench.exposures(session)
     kernel = bench.kernel(exposures)
     agreed = agreement(session, kernel, market.grid())
     results = {"network": kernel, **bench.baselines()}
     save(folder, results, bench.panel)
-    plateau = bench.plateau(exposures)
-    plateau.write_parquet(folder / "plateau.parquet")
+    recorded = None if market.synthetic else Panel.from_frame(bars)
+    write_robustness(bench.case(exposures), Beyond(recorded, network.forecasts, bench.answer), folder)
     ics, interval = along_paths(research, rules, operations)
     return Backtested(
         folder=folder,
@@ -73,11 +79,24 @@ class Bench:
         """The bars from the first out-of-sample one on."""
         return Panel.from_frame(self.bars.filter(pl.col("open_time") >= self.research.folds[0].starts))
 
-    def session(self, kind: str) -> SessionResult:
-        """Trade the stored bars with the stitched models of one kind, by the path that paper and live take."""
-        forecaster = stitched(self.research.folds, kind, Timeframe(self.market.timeframe))
-        setup = setup_of(self.market, self.research, self.rules, session_id=f"backtest-{kind}", forecaster=forecaster)
-        return backtest(StoredFeed(self.bars, start=self.research.folds[0].starts), setup)
+    def forecaster(self, kind: str) -> Forecaster:
+        """The stitched models of one kind."""
+        return stitched(self.research.folds, kind, Timeframe(self.market.timeframe))
+
+    def session(self, kind: str, forecaster: Forecaster) -> SessionResult:
+        """Trade the stored bars, by the path that paper and live take."""
+        return self._traded(f"backtest-{kind}", forecaster, StoredFeed(self.bars, start=self.research.folds[0].starts))
+
+    def answer(self, scenario: Scenario) -> NDArray[np.float64]:
+        """What the network wants on a scenario's bars [time, asset]: it trades them from a while before until they are no longer watched."""
+        bars, first = scenario.case.bars, max(scenario.begins - LEAD_BARS, 0)
+        starts, ends = (bars.times[row].astype(datetime).replace(tzinfo=UTC) for row in (first, scenario.ends - 1))
+        before = self.bars.filter(pl.col("open_time") < self.research.folds[0].starts)
+        told = pl.concat([before, frame_of(bars, Timeframe(self.market.timeframe))]).filter(pl.col("open_time") <= ends)
+        return self.exposures(self._traded(f"backtest-{scenario.name}", self.forecaster("network"), StoredFeed(told, start=starts)))
+
+    def _traded(self, session_id: str, forecaster: Forecaster, feed: StoredFeed) -> SessionResult:
+        return backtest(feed, setup_of(self.market, self.research, self.rules, session_id=session_id, forecaster=forecaster))
 
     def exposures(self, session: SessionResult) -> NDArray[np.float64]:
         """The session's targets as an array [time, asset], NaN where none was set."""
@@ -91,18 +110,11 @@ class Bench:
 
     def kernel(self, exposures: NDArray[np.float64]) -> Result:
         """The same accounting in the kernel."""
-        return simulate(self.panel, exposures, self.rules.trading.costs, self.rules.risk, instruments=self.market.grid(), trading=self.rules.trading)
+        return self.case(exposures).result
 
-    def plateau(self, exposures: NDArray[np.float64]) -> pl.DataFrame:
-        """The same decisions at other sizes and later by some bars: a result that stands on one point only is luck."""
-
-        def varied(_: Panel, size: float, bars_late: int) -> NDArray[np.float64]:
-            late = np.full_like(exposures, np.nan)
-            late[bars_late:] = exposures[: len(exposures) - bars_late]
-            return late * size
-
-        costs, limits = self.rules.trading.costs, self.rules.risk
-        return sweep(self.panel, varied, PLATEAU, costs, limits, instruments=self.market.grid(), trading=self.rules.trading)
+    def case(self, exposures: NDArray[np.float64]) -> Case:
+        """These exposures on the tested bars, to be played and played again otherwise."""
+        return Case(self.panel, exposures, self.rules.trading.costs, self.rules.risk, self.rules.trading, self.market.grid())
 
     def baselines(self) -> Mapping[str, Result]:
         """What the network must beat: a linear model on the same features, holding everything, and doing nothing."""
@@ -110,7 +122,7 @@ class Bench:
         hold = np.full(shape, np.nan)
         first = np.argmax(np.isfinite(self.panel.close), axis=0)
         hold[first, np.arange(shape[1])] = 1.0
-        linear = self.kernel(self.exposures(self.session("linear")))
+        linear = self.kernel(self.exposures(self.session("linear", self.forecaster("linear"))))
         return {"linear": linear, "buy and hold": self.kernel(hold), "flat": self.kernel(np.zeros(shape))}
 
 
@@ -148,6 +160,7 @@ def in_kernel_words(session: SessionResult, instruments: Mapping[str, Instrument
             "fee": float(fill.fee),
         }
         for fill in session.fills
+        if fill.quantity
     ]
     refusals = [{"time": item.order.decided_at, "symbol": item.order.symbol, "guard": item.guard, "reason": item.reason} for item in session.refusals]
     return Result(

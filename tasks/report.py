@@ -31,6 +31,7 @@ from desk.review.report import render
 from tasks.backtest import returns_of
 from tasks.places import lake_of
 from tasks.policies import cache_ledger
+from tasks.robustness import read_robustness
 from tasks.values import Market, Outcome, Research, Rules, Verdict
 
 # Calm and stormy: two regimes are what a year of hourly bars can tell apart.
@@ -109,7 +110,7 @@ def page(market: Market, research: Research, verdict: Verdict, rules: Rules, ope
             content.Viewer("Prefect", "make up", f"http://127.0.0.1:{operations.prefect_port}"),
             content.Viewer("MLflow", "make up", f"http://127.0.0.1:{operations.mlflow_port}"),
         ],
-        plateau=[content.PlateauRow(**row) for row in pl.read_parquet(verdict.tested.folder / "plateau.parquet").iter_rows(named=True)],
+        robustness=read_robustness(verdict.tested.folder),
         assumptions=network.assumptions,
     )
 

@@ -48,6 +48,49 @@ class Chart:
     logarithmic: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A rectangle of a heat map, percent of its width and height from the top left, the value in words, and its strength: -1 (worst) to 1 (best)."""
+
+    left: float
+    top: float
+    told: str
+    strength: float
+    chosen: bool
+
+
+@dataclass(frozen=True, slots=True)
+class HeatMap:
+    """What the page needs to draw a table of values as colours; every cell is `width` by `height` percent."""
+
+    title: str
+    cells: tuple[Cell, ...]
+    width: float
+    height: float
+    x_ticks: tuple[Tick, ...]
+    y_ticks: tuple[Tick, ...]
+    x_title: str
+    y_title: str
+
+
+def heat_map(title: str, values: Mapping[tuple[float, float], float], *, axes: tuple[str, str], chosen: tuple[float, float]) -> HeatMap | None:
+    """`values` by (y, x), y growing upwards; `axes` names y and x. Colour tells a value's size and sign, so that equal values look equal; None without one."""
+    ys, xs = sorted({y for y, _ in values}, reverse=True), sorted({x for _, x in values})
+    largest = max((abs(value) for value in values.values() if math.isfinite(value)), default=0.0)
+    if not largest > 0:
+        return None
+    width, height = 100.0 / len(xs), 100.0 / len(ys)
+    cells = tuple(
+        Cell(
+            round(width * xs.index(x), 3), round(height * ys.index(y), 3), _as_number(value), value / largest if math.isfinite(value) else 0.0, (y, x) == chosen
+        )
+        for (y, x), value in values.items()
+    )
+    y_ticks = tuple(Tick(round(height * (row + 0.5), 2), _signed(f"{y:g}")) for row, y in enumerate(ys))
+    x_ticks = tuple(Tick(round(width * (column + 0.5), 2), _signed(f"{x:g}")) for column, x in enumerate(xs))
+    return HeatMap(title, cells, width, height, x_ticks, y_ticks, axes[1], axes[0])
+
+
 def growth_chart(title: str, times: Sequence[datetime], equity: Mapping[str, Sequence[float]]) -> Chart | None:
     """Growth of one unit of equity per strategy; None when there is nothing to draw."""
     growth = {name: _growth(values) for name, values in equity.items()}
@@ -69,6 +112,14 @@ def _as_percent(value: float) -> str:
     if not math.isfinite(value):
         return "–"
     return f"{100 * value + 0.0:.0f} %".replace("-", "\N{MINUS SIGN}")
+
+
+def _as_number(value: float) -> str:
+    return _signed(f"{value + 0.0:.2f}") if math.isfinite(value) else "–"
+
+
+def _signed(text: str) -> str:
+    return text.replace("-", "\N{MINUS SIGN}")
 
 
 def _growth(equity: Sequence[float]) -> NDArray[np.float64]:

@@ -135,13 +135,100 @@ class Costs:
 
 @dataclass(frozen=True, slots=True)
 class PlateauRow:
-    """The same decisions at another size (factor) and so many bars late: final equity in quote, annual Sharpe, fills."""
+    """One point of a plateau, by its place down and across: final equity in quote, annual Sharpe, fills."""
 
-    size: float
-    bars_late: int
+    down: float
+    across: float
     equity: float
     sharpe: float
     fills: int
+
+
+@dataclass(frozen=True, slots=True)
+class PercentileRow:
+    """One measure over the resamples: what so many percent of them stay below, and what it was."""
+
+    measure: str
+    p5: float
+    p25: float
+    p50: float
+    p75: float
+    p95: float
+    happened: float
+
+
+@dataclass(frozen=True, slots=True)
+class Resamples:
+    """Other histories of the same `pieces` (bars or trades), `n` of them drawn in blocks of `mean_block` on average; growth of 1 by the name of a curve."""
+
+    pieces: str
+    n: int
+    mean_block: float
+    rows: Sequence[PercentileRow]
+    times: Sequence[datetime] = ()
+    curves: Mapping[str, Sequence[float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class StressRow:
+    """The same decisions under worse terms."""
+
+    name: str
+    total_return: float
+    sharpe: float
+    max_drawdown: float
+    fills: int
+    refusals: int
+
+
+@dataclass(frozen=True, slots=True)
+class ScenarioRow:
+    """A bad day: gross exposure before it, worst and final loss (fractions of the equity before), which guards refused how many orders, and the
+    smallest equity per unit of gross position (nan: nothing was held)."""
+
+    name: str
+    said: str
+    exposure: float
+    worst_loss: float
+    final_loss: float
+    refused: Mapping[str, int]
+    worst_margin: float
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceboRow:
+    """The same exposures on made-up markets of one kind: median return, what 5 % of them exceed, median drawdown, share that paid as much as ours."""
+
+    world: str
+    markets: int
+    total_return: float
+    p95: float
+    max_drawdown: float
+    as_good: float
+
+
+@dataclass(frozen=True, slots=True)
+class Plateau:
+    """The result over two parameters, `axes` (down, across), tested at `tested`. `near_best`: share of the best point's neighbours whose Sharpe is within
+    `near` of its own."""
+
+    title: str
+    axes: tuple[str, str]
+    tested: tuple[float, float]
+    rows: Sequence[PlateauRow]
+    near_best: float
+    near: float
+
+
+@dataclass(frozen=True, slots=True)
+class Robustness:
+    """Whether the result would have held."""
+
+    plateaus: Sequence[Plateau]
+    resamples: Sequence[Resamples] = ()
+    stresses: Sequence[StressRow] = ()
+    scenarios: Sequence[ScenarioRow] = ()
+    placebo: Sequence[PlaceboRow] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +321,6 @@ class ReportContent:
     paper: PaperSession | None
     tasks: Sequence[TaskRow]
     viewers: Sequence[Viewer]
-    plateau: Sequence[PlateauRow] = ()
+    robustness: Robustness | None = None
     # Name and sentence of each assumption of the simulation, as in `Result.assumptions`.
     assumptions: Mapping[str, str] = field(default_factory=dict)

@@ -26,6 +26,7 @@ from datetime import datetime
 from configs.trading import CostSettings
 from configs.vocabulary import OrderKind, Side
 from desk.books.journal import Story
+from desk.books.portfolio import fee_in_quote
 from desk.costs import trade_cost_fraction
 from desk.events import Bar, BarsClosed, Fill
 from desk.instruments import Instrument
@@ -166,7 +167,6 @@ def _execution(fills: Sequence[Fill], instrument: Instrument) -> Execution:
 
 
 def _fee(fill: Fill, instrument: Instrument) -> float:
-    """In quote. A fee in a third asset is nan: no price of it is known here."""
-    if fill.fee_asset == instrument.quote or not fill.fee:
-        return float(fill.fee)
-    return float(fill.fee * fill.price) if fill.fee_asset == instrument.base else math.nan
+    """In quote. A fee in a third asset of which no price was known is nan."""
+    worth = fee_in_quote(fill, instrument)
+    return math.nan if worth is None else float(worth)

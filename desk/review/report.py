@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from desk.review.charts import Chart, drawdown_chart, growth_chart, share_chart
-from desk.review.content import Costs, Gap, Promotion, ReportContent, Strategy
+from desk.review.charts import Chart, HeatMap, drawdown_chart, growth_chart, heat_map, share_chart
+from desk.review.content import Costs, Gap, Plateau, Promotion, ReportContent, Strategy
 
 NOTHING = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
@@ -128,6 +128,21 @@ def _charts(content: ReportContent) -> list[Chart]:
     return [chart for chart in drawn if chart is not None]
 
 
+def _plateaus(content: ReportContent) -> list[tuple[Plateau, HeatMap | None]]:
+    """Each plateau with its map of Sharpe ratios; the point that was tested is framed."""
+    return [
+        (each, heat_map("Annual Sharpe", {(row.down, row.across): row.sharpe for row in each.rows}, axes=each.axes, chosen=each.tested))
+        for each in (content.robustness.plateaus if content.robustness else ())
+    ]
+
+
+def _histories(content: ReportContent) -> list[Chart]:
+    """The resampled bars' curves."""
+    told = content.robustness.resamples if content.robustness else ()
+    drawn = (growth_chart(f"Growth of 1, had the same {each.pieces} come in another sequence", each.times, each.curves) for each in told)
+    return [chart for chart in drawn if chart is not None]
+
+
 def _tiles(content: ReportContent) -> list[tuple[str, str, str]]:
     """The figures a reader looks for first: (label, value, remark), from the strategy under review."""
     tiles: list[tuple[str, str, str]] = []
@@ -169,6 +184,8 @@ def _arranged(content: ReportContent) -> dict[str, object]:
         "cost_parts": [(name, value, value / total if total > 0 else 0.0) for name, value in shares],
         "cost_total": total,
         "verdict": _verdict(content.promotion),
+        "plateaus": _plateaus(content),
+        "histories": _histories(content),
         "cached": sum(task.cached for task in content.tasks),
         "shown": SHOWN_ROWS,
         "is_loopback": is_loopback,

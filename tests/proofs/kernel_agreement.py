@@ -10,14 +10,16 @@ from _proof import ROOT, Size, Verdict, prove
 from desk.backtest.result import first_difference
 
 sys.path.insert(0, str(ROOT / "tests" / "agreement"))
-from test_kernel_equals_session import by_kernel, by_session, synthetic
+from test_kernel_equals_session import by_kernel, by_session, more, synthetic
 
 
 def kernel_agreement(seed: int, runs: int) -> Verdict:
     """Draw a market, trade it twice."""
     began, fills, wrong = time.monotonic(), 0, []
     for number in range(runs):
-        case = synthetic(1_000_003 * seed + number)
+        drawn = 1_000_003 * seed + number
+        # Plain markets, then coins and contracts with everything a venue may do besides.
+        case = synthetic(drawn) if number % 3 == 0 else more(drawn, synthetic(drawn), contracts=number % 3 == 2)
         told, said = by_session(case)
         fills += len(told.fills)
         difference = first_difference(said, by_kernel(case))

@@ -44,6 +44,30 @@ def _data() -> c.DataSection:
     return c.DataSection([c.SymbolRows(s, 21_522, START, end, 78) for s in ("BTC/USDT", "ETH/USDT", "SOL/USDT")], gaps, cases, expectations)
 
 
+def _robustness(curves: c.Curves) -> c.Robustness:
+    plateau = [
+        c.PlateauRow(s, float(late), 10_000.0 * (1 + s / 10), 0.9 - 0.15 * late - 0.3 * (1 - s), 900) for s in (0.25, 0.5, 0.75, 1.0) for late in range(5)
+    ]
+    rows = [
+        c.PercentileRow("total_return", -0.08, 0.02, 0.11, 0.21, 0.37, 0.1235),
+        c.PercentileRow("max_drawdown", 0.09, 0.12, 0.15, 0.19, 0.27, 0.1872),
+        c.PercentileRow("sharpe", -0.41, 0.31, 0.86, 1.4, 2.2, 0.87),
+    ]
+    growth = {
+        name: list(values[::40]) for name, values in zip(("as it happened", "median", "5 % are above", "5 % are below"), curves.equity.values(), strict=True)
+    }
+    return c.Robustness(
+        plateaus=(c.Plateau("Sized otherwise, or late", ("size", "bars late"), (1.0, 0.0), plateau, 2 / 3, 0.2),),
+        resamples=(c.Resamples("bars", 1000, 7.3, rows, curves.times[::40], growth), c.Resamples("trades", 1000, 1.0, rows)),
+        stresses=(c.StressRow("as tested", 0.1235, 0.87, 0.1872, 1423, 21), c.StressRow("every cost doubled", 0.0512, 0.41, 0.2011, 1401, 19)),
+        scenarios=(
+            c.ScenarioRow("flash crash", "everything falls by 50% & comes back", 0.97, 0.4739, 0.2414, {"drawdown": 42, "daily_loss": 3}, 1.03),
+            c.ScenarioRow("2020-03-12", "the recorded bars", 0.0, 0.0, 0.0, {}, float("nan")),
+        ),
+        placebo=(c.PlaceboRow("diffusion", 40, -0.0767, 0.2177, 0.2225, 0.025), c.PlaceboRow("clusters", 40, -0.05, 0.28, 0.24, 0.0)),
+    )
+
+
 def _folds() -> tuple[c.Fold, ...]:
     chosen = {"learning_rate": 0.00312, "weight_decay": 1.2e-4, "channels": 24, "dropout": 0.1}
     test = [START + timedelta(days=400 + 90 * i) for i in range(5)]
@@ -92,5 +116,6 @@ def full_content() -> c.ReportContent:
             c.Viewer("Prefect", "prefect server start", "http://127.0.0.1:4200"),
             c.Viewer("MLflow", "mlflow ui --backend-store-uri sqlite:///var/mlflow.db", "http://127.0.0.1:5000"),
         ),
+        robustness=_robustness(_curves(9_000)),
         assumptions={"fills": "from the open of the next bar, at most 10 % of its volume", "impact": "square root of participation"},
     )

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from desk.review.charts import CANVAS, drawdown_chart, growth_chart, share_chart
+from desk.review.charts import CANVAS, drawdown_chart, growth_chart, heat_map, share_chart
 
 
 def _times(n):
@@ -75,3 +75,20 @@ def test_a_flat_line_has_a_scale():
 @pytest.mark.parametrize(("n", "first"), [(24, "01 Jan 00:00"), (24 * 30, "01 Jan"), (24 * 400, "Jan 2024")])
 def test_dates_are_as_coarse_as_the_span(n, first):
     assert first == growth_chart("growth", _times(n), {"ours": np.linspace(1.0, 2.0, n)}).x_ticks[0].label
+
+
+def test_a_heat_map_puts_large_sizes_on_top_and_long_delays_to_the_right():
+    drawn = heat_map("Sharpe", {(0.5, 0.0): 1.0, (0.5, 1.0): -2.0, (1.0, 0.0): 4.0, (1.0, 1.0): math.nan}, axes=("size", "late"), chosen=(1.0, 0.0))
+    cells = {(cell.left, cell.top): cell for cell in drawn.cells}
+
+    assert (50.0, 50.0) == (drawn.width, drawn.height)
+    assert ["1", "0.5"] == [tick.label for tick in drawn.y_ticks]
+    assert ["0", "1"] == [tick.label for tick in drawn.x_ticks]
+    assert ("4.00", 1.0, True) == (cells[0.0, 0.0].told, cells[0.0, 0.0].strength, cells[0.0, 0.0].chosen)
+    assert ("−2.00", -0.5, False) == (cells[50.0, 50.0].told, cells[50.0, 50.0].strength, cells[50.0, 50.0].chosen)
+    assert ("–", 0.0) == (cells[50.0, 0.0].told, cells[50.0, 0.0].strength)
+
+
+@pytest.mark.parametrize("values", [{}, {(1.0, 0.0): math.nan}, {(1.0, 0.0): 0.0}], ids=["empty", "undefined", "nothing"])
+def test_a_heat_map_of_nothing_is_not_drawn(values):
+    assert heat_map("Sharpe", values, axes=("size", "late"), chosen=(1.0, 0.0)) is None

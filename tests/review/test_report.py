@@ -62,7 +62,7 @@ def test_every_tag_closes_and_every_section_is_there(full_content):
     page = _Page(report.render(full_content))
 
     assert [] == page.open
-    assert ["result", "promotion", "costs", "regimes", "refused", "paper", "learning", "data", "run"] == page.ids
+    assert ["result", "promotion", "robustness", "costs", "regimes", "refused", "paper", "learning", "data", "run"] == page.ids
     assert {f"#{name}" for name in page.ids} == {link for link in page.links if link.startswith("#")}
 
 
@@ -87,12 +87,33 @@ def test_costs_are_split_and_add_up(full_content):
 def test_folds_regimes_refusals_and_paper_are_told(full_content):
     page = _Page(report.render(full_content))
 
-    assert ["1", "2022-01-01 to 2023-02-03", "2023-02-05 to 2023-05-06", "6", "0.0310", "0.0213", "0.00312", "0.00012", "24", "0.1"] == page.row("1")
+    assert ["1", "2022-01-01 to 2023-02-03", "2023-02-05 to 2023-05-06", "6", "0.0310", "0.0213", "0.00312", "0.00012", "24", "0.1"] in page.rows
     assert ["wild", "26.0 %", "−0.0012 %", "−0.21", "48.9 %"] == page.row("wild")
     assert ["position", "17", "position after the order above 35 % of equity"] == page.row("position")
     assert "10,037.42 from 10,000.00, 0.37 %" in page.words()
     assert "Took up from bar 2024-05-31 22:00 of the last session." in page.words()
     assert "2 of 4 taken from the cache" in page.words()
+
+
+def test_the_plateau_is_drawn_with_the_tested_point_framed(full_content):
+    """One rectangle a point, coloured by size and sign; the point that was tested is drawn last, so that its frame is whole."""
+    html = report.render(full_content)
+    drawn = re.findall(r'<rect class="(\w+)( chosen)?" x="([\d.]+)" y="([\d.]+)" width="20.0" height="25.0" fill-opacity="([\d.]+)"', html)
+
+    assert 20 == len(drawn)
+    assert ("up", " chosen", "0.0", "0.0", "0.55") == drawn[-1]
+    assert "67 % of the best point's neighbours have a Sharpe within 20 % of its own" in _Page(html).words()
+
+
+def test_worse_terms_bad_days_and_other_orders_are_told(full_content):
+    page = _Page(report.render(full_content))
+
+    assert ["every cost doubled", "5.12 %", "0.41", "20.11 %", "1,401", "19"] == page.row("every cost doubled")
+    assert ["flash crash", "everything falls by 50% & comes back", "97 %", "47.39 %", "24.14 %", "1.03", "drawdown 42, daily loss 3"] == page.row("flash crash")
+    assert ["2020-03-12", "the recorded bars", "0 %", "0.00 %", "0.00 %", "–", "none"] == page.row("2020-03-12")
+    assert ["bars", "total return", "−8.00 %", "2.00 %", "11.00 %", "21.00 %", "37.00 %", "12.35 %"] == page.row("bars")
+    assert ["diffusion", "40", "−7.67 %", "21.77 %", "22.25 %", "2.5 %"] == page.row("diffusion")
+    assert "1,000 histories of bars in blocks of 7.3 on average; 1,000 histories of trades in blocks of 1.0 on average." in page.words()
 
 
 def test_the_longest_gaps_come_first_and_the_rest_are_folded_away(full_content):
@@ -164,6 +185,7 @@ def test_a_run_in_which_nothing_happened_says_so(full_content):
         paper=None,
         tasks=(),
         viewers=(),
+        robustness=None,
         assumptions={},
     )
 
@@ -176,6 +198,7 @@ def test_a_run_in_which_nothing_happened_says_so(full_content):
         "No fold was trained.",
         "No bar is missing.",
         "No promotion was decided",
+        "No backtest was put to the test.",
     ):
         assert words in page.words()
 
