@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -49,6 +50,12 @@ def keep(panel: Panel, exposure: NDArray[np.float64], path: Path, bars: int | No
     prices = {name: getattr(panel, name)[:bars] for name in ("open", "high", "low", "close", "volume")}
     np.savez(path, exposure=exposure[:bars], **prices)
     return str(path)
+
+
+def peak_mib() -> int:
+    """Of this process. Not getrusage: its peak begins with that of the process that started this one."""
+    found = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text(encoding="utf-8"))
+    return int(found[1]) // 1024 if found else 0
 
 
 @contextmanager

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from desk.backtest.kernel import warm_up
+from desk.backtest import kernel, skipping
 
 
 def compile_kernel() -> None:
-    """Compile the backtest's loop and leave it on disk."""
-    warm_up()
+    """Compile the backtest's loop and the sweeps' and leave them on disk."""
+    kernel.warm_up()
+    skipping.warm_up()

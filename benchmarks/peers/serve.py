@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 CASH, FEE, SLIPPAGE = 1e7, 0.001, 0.0005
+STOP, GAIN = 0.005, 0.01
 
 
 @cache
@@ -51,7 +52,7 @@ def vectorbt(arrays: dict[str, Any], engine: str) -> Callable[[], tuple[float, i
     return play
 
 
-def raptorbt(arrays: dict[str, Any], _: str) -> Callable[[], tuple[float, int]]:
+def raptorbt(arrays: dict[str, Any], kind: str) -> Callable[[], tuple[float, int]]:
     """All its metrics, single asset; it sizes all-in, so only its cost compares."""
     import raptorbt as peer
 
@@ -59,10 +60,92 @@ def raptorbt(arrays: dict[str, Any], _: str) -> Callable[[], tuple[float, int]]:
     change = np.diff(arrays["held"][:, 0], prepend=0.0)
     stamps = np.arange(len(change), dtype=np.int64) * 60_000_000_000
     config = peer.BacktestConfig(initial_capital=CASH, fees=FEE, slippage=SLIPPAGE)
+    if kind == "stops":
+        config.set_fixed_stop(STOP)
+        config.set_fixed_target(GAIN)
 
     def play() -> tuple[float, int]:
         result = peer.run_single_backtest(stamps, *columns, change > 0, change < 0, config=config)
         return float(result.equity_curve()[-1]), 2 * int(result.metrics.total_trades)
+
+    return play
+
+
+def vectorbt_stops(arrays: dict[str, Any], engine: str) -> Callable[[], tuple[float, int]]:
+    """As `vectorbt`, one unit a trade, left at a loss of .5 % or a gain of 1 % within the bar."""
+    import pandas as pd
+    import vectorbt as vbt
+
+    vbt.settings["engine"] = engine
+    index = pd.date_range("2022-01-01", periods=len(arrays["close"]), freq="1min")
+    columns = {name: pd.Series(arrays[name][:, 0], index=index) for name in ("open", "high", "low", "close")}
+    change = np.diff(arrays["held"][:, 0], prepend=0.0)
+    enters, leaves = pd.Series(change > 0, index=index), pd.Series(change < 0, index=index)
+    stops = {"sl_stop": STOP, "tp_stop": GAIN, "stop_entry_price": "price", "freq": "1min"}
+
+    def play() -> tuple[float, int]:
+        folio = vbt.Portfolio.from_signals(
+            **columns, entries=enters, exits=leaves, price=columns["open"], size=1.0, fees=FEE, slippage=SLIPPAGE, init_cash=CASH, **stops
+        )
+        folio.max_drawdown()
+        folio.sharpe_ratio()
+        return float(folio.final_value()), int(folio.orders.count())
+
+    return play
+
+
+def raptorbt_stops(arrays: dict[str, Any], _: str) -> Callable[[], tuple[float, int]]:
+    """As `raptorbt`, with both stops."""
+    return raptorbt(arrays, "stops")
+
+
+def crossings(arrays: dict[str, Any]) -> np.ndarray:
+    """What is held [time, point] at the open of each bar: one unit where the mean of the last `fast` closes stood above that of the last `slow`."""
+    close, held = arrays["close"][:, 0], np.zeros((len(arrays["close"]), len(arrays["fast"])))
+    sums = np.concatenate([[0.0], np.cumsum(close)])
+    for point, (fast, slow) in enumerate(zip(arrays["fast"], arrays["slow"], strict=True)):
+        above = (sums[slow:] - sums[slow - fast : len(sums) - fast]) * slow > (sums[slow:] - sums[: len(sums) - slow]) * fast
+        held[slow:, point] = above[:-1]
+    return held
+
+
+def vectorbt_sweep(arrays: dict[str, Any], engine: str) -> Callable[[], tuple[float, int]]:
+    """Every point of a grid in one call, signals among it: final value, drawdown, Sharpe ratio and number of orders."""
+    import pandas as pd
+    import vectorbt as vbt
+
+    vbt.settings["engine"] = engine
+    index = pd.date_range("2022-01-01", periods=len(arrays["close"]), freq="1min")
+    close, price = (pd.Series(arrays[name][:, 0], index=index) for name in ("close", "open"))
+
+    def play() -> tuple[float, int]:
+        held = crossings(arrays)
+        held[1:][held[1:] == held[:-1]] = np.nan
+        size = pd.DataFrame(held, index=index)
+        folio = vbt.Portfolio.from_orders(close, size, size_type="targetamount", price=price, fees=FEE, slippage=SLIPPAGE, init_cash=CASH, freq="1min")
+        folio.max_drawdown()
+        folio.sharpe_ratio()
+        return float(folio.final_value().sum()), int(folio.orders.count().sum())
+
+    return play
+
+
+def raptorbt_sweep(arrays: dict[str, Any], _: str) -> Callable[[], tuple[float, int]]:
+    """Every point of a grid in one call, on all cores, signals among it; it sizes all-in, so only its cost compares."""
+    import raptorbt as peer
+
+    columns = [np.ascontiguousarray(arrays[name][:, 0]) for name in ("open", "high", "low", "close", "volume")]
+    stamps = np.arange(len(columns[0]), dtype=np.int64) * 60_000_000_000
+    config = peer.BacktestConfig(initial_capital=CASH, fees=FEE, slippage=SLIPPAGE)
+
+    def play() -> tuple[float, int]:
+        held = np.ascontiguousarray(crossings(arrays).T)
+        items = []
+        for number, wanted in enumerate(held):
+            change = np.diff(wanted, prepend=0.0)
+            items.append(peer.BatchSingleItem(str(number), change > 0, change < 0))
+        results = peer.batch_single_backtest(stamps, *columns, items, config)
+        return sum(float(result.metrics.total_return_pct) for _, result in results), sum(2 * int(result.metrics.total_trades) for _, result in results)
 
     return play
 
@@ -133,7 +216,16 @@ def backtrader(arrays: dict[str, Any], _: str) -> Callable[[], tuple[float, int]
     return play
 
 
-PEERS = {"vectorbt": vectorbt, "raptorbt": raptorbt, "backtesting": backtesting, "backtrader": backtrader}
+PEERS = {
+    "vectorbt": vectorbt,
+    "raptorbt": raptorbt,
+    "vectorbt_stops": vectorbt_stops,
+    "vectorbt_sweep": vectorbt_sweep,
+    "raptorbt_stops": raptorbt_stops,
+    "raptorbt_sweep": raptorbt_sweep,
+    "backtesting": backtesting,
+    "backtrader": backtrader,
+}
 
 
 @cache
@@ -149,12 +241,12 @@ def main() -> None:
     for line in sys.stdin:
         asked = json.loads(line)
         play = prepared(asked["peer"], asked["arrays"])
-        began = time.perf_counter()
+        began, worked = time.perf_counter(), time.process_time()
         equity, fills = play()
-        seconds = time.perf_counter() - began
+        seconds, cpu = time.perf_counter() - began, time.process_time() - worked
         # Not getrusage: its peak begins with that of the process that started this one.
         peak = int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1]) // 1024
-        answers.write(json.dumps({"seconds": seconds, "equity": equity, "fills": fills, "peak_mib": peak}) + "\n")
+        answers.write(json.dumps({"seconds": seconds, "cpu_seconds": cpu, "equity": equity, "fills": fills, "peak_mib": peak}) + "\n")
         answers.flush()
 
 

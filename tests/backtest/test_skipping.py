@@ -1,0 +1,178 @@
+"""The sweep that looks only at changes tells what the loop tells: every fill, and every measure, on any bars, limits and grid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from decimal import Decimal
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from configs.risk import RiskSettings
+from configs.trading import CostSettings, TradingSettings
+from desk.backtest import kernel, skipping
+from desk.backtest.panel import Floats, Panel
+from desk.backtest.skipping import Changes
+from desk.backtest.stage import Stage
+from desk.errors import ContractBroken
+from desk.instruments import Instrument
+
+Market = Callable[[int, int, int], Panel]
+BARS = 300
+
+
+@st.composite
+def rules(draw: st.DrawFn) -> tuple[CostSettings, RiskSettings, TradingSettings, dict[str, Instrument]]:
+    """Costs, limits, accounts and grids of which every part binds now and then: cash, volume, smallest order, each guard."""
+    costs = CostSettings(
+        fee_rate=draw(st.sampled_from([0.0, 0.001, 0.0123])),
+        half_spread_bps=draw(st.sampled_from([0.0, 5.0])),
+        impact_bps=draw(st.sampled_from([0.0, 15.0])),
+        participation_cap=draw(st.sampled_from([0.001, 0.01, 1.0])),
+    )
+    limits = RiskSettings(
+        max_position_weight=draw(st.sampled_from([0.3, 1.0, 100.0])),
+        max_gross_weight=draw(st.sampled_from([0.5, 100.0])),
+        max_drawdown=draw(st.sampled_from([0.01, 0.1, 1.0])),
+        max_daily_loss=draw(st.sampled_from([0.005, 0.05, 1.0])),
+        max_net_weight=draw(st.sampled_from([0.2, 100.0])),
+    )
+    trading = TradingSettings(
+        initial_cash=draw(st.sampled_from([Decimal(1_000), Decimal(50_000), Decimal("1e7")])), fixed_units=draw(st.sampled_from([0.37, 1.0, 20.0]))
+    )
+    lot = draw(st.sampled_from([Decimal("1e-5"), Decimal("0.1"), Decimal(1)]))
+    return costs, limits, trading, {"ADA/USDT": Instrument("ADA/USDT", "ADA", "USDT", Decimal("0.01"), lot, draw(st.sampled_from([Decimal(0), Decimal(90)])))}
+
+
+def flips(seed: int, share: float) -> Floats:
+    """Exposures [time, 1] that change at a share of the bars: long, flat, short, some, or no opinion."""
+    random = np.random.default_rng(seed)
+    wishes = random.choice([1.0, 1.0, 0.0, 0.0, -1.0, 0.5, -0.001, np.nan], BARS)
+    last = np.maximum.accumulate(np.where(random.random(BARS) < share, np.arange(BARS), 0))
+    return wishes[last][:, None]
+
+
+@settings(max_examples=150)
+@given(seed=st.integers(0, 2**32 - 1), share=st.sampled_from([0.02, 0.1, 0.6]), given_rules=rules())
+def test_every_fill_and_measure_is_the_loops(
+    market: Market, seed: int, share: float, given_rules: tuple[CostSettings, RiskSettings, TradingSettings, dict[str, Instrument]]
+) -> None:
+    costs, limits, trading, grid = given_rules
+    bars, targets = market(seed, BARS, 1), flips(seed, share)
+    stage = Stage.of(bars, costs, limits, instruments=grid, trading=trading)
+    course = skipping.course_of(stage)
+
+    said = kernel.simulate(bars, targets, costs, limits, instruments=grid, trading=trading)
+    told = skipping.skipped(stage, course, targets)
+
+    made = said.fills.select(
+        pl.col("time").dt.replace_time_zone(None).to_physical(),
+        (pl.when(pl.col("side") == "buy").then(1).otherwise(-1) * pl.col("lots")).alias("lots"),
+        "ticks",
+    )
+    if told is None:
+        assert (said.equity <= 0).any()
+        return
+    count = told[2]
+    rows, lots, ticks = course.records.fills[:count].T
+    assert made.rows() == list(zip(bars.times[rows].astype("datetime64[us]").astype(int).tolist(), lots.tolist(), ticks.tolist(), strict=True))
+    assert said.equity[-1] == pytest.approx(told[0], rel=1e-12)
+    assert said.measures["sharpe"] == pytest.approx(told[1], rel=1e-12, abs=1e-12, nan_ok=True)
+    assert said.measures["max_drawdown"] == pytest.approx(course.records.tally[3], rel=1e-12, abs=1e-15)
+
+
+def test_a_fall_between_two_changes_latches_although_it_was_made_good(market: Market) -> None:
+    """One unit of 100 on 1000 rises to 200, falls to 120 and comes back to 199 before anything changes: the sale passes, no position is opened again."""
+    bars = market(1, 12, 1)
+    close = np.array([100.0, 100, 100, 200, 120, 199, 199, 199, 199, 199, 199, 199])[:, None]
+    bars = replace(bars, open=close, high=close, low=close, close=close, volume=np.full_like(close, 1e9))
+    limits, account = (
+        RiskSettings(max_position_weight=1.0, max_drawdown=0.05, max_daily_loss=1.0),
+        TradingSettings(initial_cash=Decimal(1_000), fixed_units=1.0),
+    )
+    changes = Changes(np.array([0, 6, 8]), np.array([1.0, 0.0, 1.0]))
+
+    told = skipping.sweep(bars, lambda _, **_grid: changes, {"point": [0]}, COSTS, limits, trading=account)
+    said = kernel.simulate(bars, changes.targets(12), COSTS, limits, trading=account)
+
+    assert ["buy", "sell"] == said.fills["side"].to_list()
+    assert [(0, pytest.approx(said.equity[-1], rel=1e-12), 2)] == told.select("point", "equity", "fills").rows()
+
+
+@settings(max_examples=60)
+@given(seed=st.integers(0, 2**32 - 1), share=st.sampled_from([0.02, 0.3]))
+def test_exposures_told_where_they_change_are_the_same_exposures(seed: int, share: float) -> None:
+    targets = flips(seed, share)
+
+    changes = Changes.of(targets)
+
+    assert np.array_equal(targets, changes.targets(BARS), equal_nan=True)
+    assert (np.diff(changes.rows) > 0).all()
+
+
+def momentum(panel: Panel, *, window: int) -> Floats:
+    moved = panel.close[window:] / panel.close[:-window] - 1
+    return np.concatenate([np.full((window, len(panel.symbols)), np.nan), np.where(moved > 0, 1.0, 0.0)])
+
+
+def changing(panel: Panel, *, window: int) -> Changes:
+    return Changes.of(momentum(panel, window=window))
+
+
+COSTS, GRID = CostSettings(), {"window": [1, 2, 3, 5, 8, 13, 21]}
+
+
+@pytest.mark.parametrize("assets", [1, 2])
+@pytest.mark.parametrize("units", [0.0, 1.0])
+def test_it_is_the_sweep_of_the_kernel_whatever_is_swept(market: Market, open_limits: RiskSettings, assets: int, units: float) -> None:
+    """Sizes by weight and several assets depend on the path: they are played by the loop, in the same table."""
+    bars, account = market(5, BARS, assets), TradingSettings(fixed_units=units)
+
+    told = skipping.sweep(bars, momentum, GRID, COSTS, open_limits, trading=account, threads=2)
+    said = kernel.sweep(bars, momentum, GRID, COSTS, open_limits, trading=account)
+
+    assert told.select("window", "fills").equals(said.select("window", "fills"))
+    assert told.columns == said.columns
+    assert told.select("equity", "sharpe").to_numpy() == pytest.approx(said.select("equity", "sharpe").to_numpy(), rel=1e-12)
+
+
+@pytest.mark.parametrize("units", [0.0, 1.0])
+def test_a_rule_may_tell_its_changes_only(market: Market, units: float) -> None:
+    bars, account = market(5, BARS, 1), TradingSettings(fixed_units=units)
+
+    told = skipping.sweep(bars, changing, GRID, COSTS, RiskSettings(), trading=account)
+
+    assert told.equals(skipping.sweep(bars, momentum, GRID, COSTS, RiskSettings(), trading=account))
+
+
+def test_what_it_does_not_know_is_left_to_the_loop(market: Market) -> None:
+    bars, fixed = market(5, BARS, 1), TradingSettings(fixed_units=1.0)
+    pause = np.where(np.arange(BARS)[:, None] == 7, np.nan, bars.close)
+
+    def free(panel: Panel = bars, trading: TradingSettings = fixed, limits: RiskSettings = RiskSettings()) -> bool:  # noqa: B008 - frozen
+        return skipping.path_free(Stage.of(panel, COSTS, limits, instruments=None, trading=trading))
+
+    assert free()
+    assert not free(trading=TradingSettings())
+    assert not free(trading=TradingSettings(fixed_units=1.0, protective_stop=0.1))
+    assert not free(trading=TradingSettings(fixed_units=1.0, carry_partials=True))
+    assert not free(limits=RiskSettings(price_collar=0.1))
+    assert not free(panel=replace(bars, symbols=("BTC/USDT:USDT",)))
+    assert not free(panel=replace(bars, close=pause))
+    assert not free(panel=market(5, BARS, 2))
+
+
+def test_exposures_beyond_one_are_refused(market: Market) -> None:
+    with pytest.raises(ContractBroken, match=r"\[-1, 1\], found 1.5"):
+        skipping.sweep(
+            market(1, 10, 1),
+            lambda _, size: Changes(np.array([3]), np.array([size])),
+            {"size": [1.5]},
+            COSTS,
+            RiskSettings(),
+            trading=TradingSettings(fixed_units=1),
+        )
