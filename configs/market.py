@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Literal
 
 from pydantic import AwareDatetime, Field
 
@@ -21,6 +22,7 @@ class PracticeSettings(Section):
     stream_bars: int = Field(4000, ge=1, description="synthetic bars that can still be streamed")
     stream_share: float = Field(0.05, gt=0, lt=0.5, description="share of recorded candles kept back to be streamed, fraction of bars")
     port: int = Field(0, ge=0, le=65535, description="port of the practice exchange; 0 takes a free one")
+    scenario: Literal["depeg"] | None = Field(None, description="what befalls the synthetic market; depeg: USDC/USDT falls to 0.88 and returns")
 
 
 class MarketSettings(Section):
@@ -29,4 +31,5 @@ class MarketSettings(Section):
     venue: VenueName = Field(VenueName.PRACTICE, description="which exchange market data comes from")
     symbols: tuple[str, ...] | None = Field(None, description="symbols to trade, as BASE/QUOTE; null takes every symbol the venue lists")
     timeframe: Timeframe | None = Field(None, description="bar length; null takes the practice exchange's own")
+    fallbacks: tuple[Literal["kraken", "coinbase"], ...] = Field((), description="who is asked for bars when the venue is gone, in this order")
     practice: PracticeSettings = PracticeSettings()

@@ -31,5 +31,5 @@ class RiskSettings(Section):
     @property
     def beyond_kernel(self) -> tuple[str, ...]:
         """Settings, as `name value`, that only a session carries out."""
-        named = ("price_collar", "max_expected_shortfall", "hedge_symbol")
+        named = ("max_expected_shortfall", "hedge_symbol")
         return tuple(f"risk.{name} {getattr(self, name)}" for name in named if getattr(self, name))

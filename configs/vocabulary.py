@@ -68,6 +68,19 @@ class Route(StrEnum):
     AUTO = "auto"
 
 
+class Construction(StrEnum):
+    """How forecasts become a portfolio: each symbol alone, by risk, by growth, by return against risk, with costs in mind, or several of these at once."""
+
+    BAND = "band"
+    VOL_TARGET = "vol_target"
+    KELLY = "kelly"
+    MEAN_VARIANCE = "mean_variance"
+    RISK_PARITY = "risk_parity"
+    HRP = "hrp"
+    GARLEANU_PEDERSEN = "garleanu_pedersen"
+    ENSEMBLE = "ensemble"
+
+
 class Submission(StrEnum):
     """The wire that orders leave by."""
 

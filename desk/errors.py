@@ -4,7 +4,7 @@
       Transient        try again            NetworkDown, RateLimited, VenueBusy, SourceStale
       Refused          do not try again     OrderRejected, InsufficientFunds, RiskRefused, ContractBroken, GateClosed
       Unresolved       ask first            OrderUnresolved
-      Corrupt          stop                 JournalBroken, BookMismatch, ClockBackwards, NotFinite
+      Corrupt          stop                 JournalBroken (JournalStalled), BookMismatch, ClockBackwards, NotFinite
       Misconfigured    fix, then start      UnknownKey, SecretMissing, PreflightFailed, PortInUse, NoSpace, BadFile
 
 Messages say what was expected, what was found, where, and the next step.
@@ -81,8 +81,16 @@ class JournalBroken(Corrupt):
     """The hash chain does not verify, or the journal cannot be written."""
 
 
+class JournalStalled(JournalBroken):
+    """The journal cannot be written, or not in time: the disk is full, broken or slow."""
+
+
 class BookMismatch(Corrupt):
     """Our book and the venue's truth differ."""
+
+
+class ForeignActivity(BookMismatch):
+    """Somebody else traded on our account."""
 
 
 class ClockBackwards(Corrupt):

@@ -66,8 +66,8 @@ class Order:
     """An order intent. `order_id` is a pure function of (decision, leg, attempt) and at most 36 characters.
 
     An order that says no more is a market order that lives for one bar: what is not filled is cancelled and decided afresh. `price` belongs
-    to limits, `stop_price` to orders that sleep until the market reaches it, both in quote. `reduce_only` never grows or turns a position:
-    the venue cuts it to what is held.
+    to limits, and to stops that also close at a gain; `stop_price` to orders that sleep until the market reaches it, both in quote. `reduce_only`
+    never grows or turns a position: the venue cuts it to what is held.
     """
 
     order_id: str
@@ -101,7 +101,10 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Fill:
-    """One execution. `trade_id` is unique per venue and symbol: the ledger deduplicates by it. Fee is positive, in `fee_asset`."""
+    """One execution. `trade_id` is unique per venue and symbol: the ledger deduplicates by it. Fee is positive, in `fee_asset`.
+
+    `fee_worth` is the fee in quote where the asset is neither the symbol's base nor its quote; None: nobody knows.
+    """
 
     order_id: str
     trade_id: str
@@ -111,6 +114,18 @@ class Fill:
     price: Decimal
     fee: Decimal
     fee_asset: str
+    at: datetime
+    fee_worth: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """Money that came to the account from outside (`amount` > 0) or left it (< 0), in units of `asset`. `cause` is deposit or withdrawal."""
+
+    flow_id: str
+    cause: str
+    asset: str
+    amount: Decimal
     at: datetime
 
 

@@ -25,6 +25,11 @@ class Instrument:
     lot: Decimal
     min_notional: Decimal
 
+    @property
+    def perpetual(self) -> bool:
+        """Whether this is a contract on margin without an end, such as BTC/USDT:USDT."""
+        return ":" in self.symbol
+
 
 def lots_of(quantity: float, lot: float) -> int:
     """Whole lots in a quantity >= 0 (base units), rounded down."""

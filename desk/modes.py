@@ -8,24 +8,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from configs.risk import RiskSettings
 from configs.trading import TradingSettings
 from configs.vocabulary import Mode
-from desk.books.journal import Journal, Recovered, Step, stopped_out
+from desk import log
+from desk.books.journal import Between, Journal, Recovered, Step, stopped_out
 from desk.books.portfolio import Portfolio
-from desk.books.reconcile import Audit, ReconciledBook, agree, reconcile, unaudited
+from desk.books.reconcile import Audit, Besides, ReconciledBook, agree, nothing_besides, reconcile, unaudited, with_flows
 from desk.chain import MEMORY, Chain
 from desk.clock import WallClock
-from desk.errors import PreflightFailed
+from desk.errors import PreflightFailed, Transient
 from desk.events import Approved
 from desk.execution.exchange_venue import ExchangeVenue
 from desk.execution.manager import OrderManager
 from desk.execution.readiness import PreflightPassed, TradingScope
-from desk.execution.simulated_venue import SimulatedVenue
+from desk.execution.simulated_venue import Margin, SimulatedVenue
 from desk.execution.venue import Venue
 from desk.features.incremental import Stream
 from desk.features.recipe import Recipe
@@ -38,7 +39,7 @@ from desk.risk.switch import Watch, unwatched
 from desk.security.arming import ArmedLease
 from desk.session import Parts, Session, SessionResult
 from desk.strategy.forecast import Forecaster
-from desk.strategy.policy import Policy
+from desk.strategy.policy import Strategy
 
 OnStep = Callable[[Step], None]
 
@@ -47,17 +48,19 @@ OnStep = Callable[[Step], None]
 class Setup:
     """What is the same in every mode. A rule needs a policy; a model also a recipe and a forecaster.
 
-    The session's id names its orders: the same id on the same journal is the same session, whenever it is started.
+    The session's id names its orders: the same id on the same journal is the same session, whenever it is started. `funding` are known rates of
+    contracts, by symbol and end of bar, for a simulated venue; where none are known it charges the settings' one.
     """
 
     session_id: str
     settings_hash: str
     instruments: Mapping[str, Instrument]
-    policy: Policy
+    policy: Strategy
     trading: TradingSettings
     risk: RiskSettings
     recipe: Recipe | None = None
     forecaster: Forecaster | None = None
+    funding: Mapping[tuple[str, datetime], float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,25 +92,38 @@ def live(
     *,
     on_step: OnStep | None = None,
     watch: Watch = unwatched,
+    look: Callable[[], object] = lambda: None,
 ) -> SessionResult:
-    """Trade streamed bars on an exchange, cleared by four proofs, continuing where the journal ends."""
+    """Trade streamed bars on an exchange, cleared by four proofs, continuing where the journal ends.
+
+    `look` is called whenever book and account are to be compared, before they are.
+    """
     if not isinstance(feed, StreamedFeed):
         raise PreflightFailed(f"expected a streamed feed, found {type(feed).__name__}: history must never reach a real venue")
+    simulated = [name for name in ("take_profit", "carry_partials") if getattr(setup.trading, name)]
+    if simulated:
+        raise PreflightFailed(f"expected trading.{simulated[0]} off in live, found it on: only the simulated venue carries it out")
     if set(clearance.preflight.symbols) != set(setup.instruments):
         raise PreflightFailed(f"expected a preflight of {sorted(setup.instruments)}, found one of {clearance.preflight.symbols}: run it again")
     clearance.lease.check(WallClock().now())
-    rejoined = _Rejoined(venue)
+    rejoined = _Rejoined(venue, look, clearance.book.recovered, setup.trading.execution.flows_every_s)
     feed.on_reconnect = rejoined.again
     with recorded(feed, chain.path, described(setup, Mode.LIVE), clearance.book.recovered.at, fresh=clearance.book.recovered.last is None) as told:
-        state = (Journal(chain, setup.settings_hash), clearance.book.recovered)
-        return run_session(told, setup, venue, state, on_step, watch=watch, audit=rejoined)
+        journal = Journal(chain, setup.settings_hash, setup.trading.journal)
+        state = (journal, journal.follow(clearance.book.recovered))
+        return run_session(told, setup, venue, state, on_step, watch=watch, audit=rejoined, besides=rejoined.besides)
 
 
 class _Rejoined:
     """After every reconnection of the stream, at the next close and before anything is decided on it: does the account still equal our book?"""
 
-    def __init__(self, venue: Venue) -> None:
+    def __init__(self, venue: ExchangeVenue, look: Callable[[], object], book: Recovered, flows_every_s: float) -> None:
         self._venue = venue
+        self._look = look
+        self._opened_at = book.opened_at or book.at
+        self._flows_every_s = flows_every_s
+        self._clock = WallClock()
+        self._asked_s = self._clock.seconds()
         self._due = False
 
     def again(self) -> None:
@@ -116,18 +132,33 @@ class _Rejoined:
 
     def __call__(self, portfolio: Portfolio, resting: Collection[str]) -> None:
         if self._due:
+            self._look()
             account = self._venue.account()
             agree(portfolio, account.balances, [order_id for order_id in account.open_orders if order_id not in resting])
             self._due = False
 
+    def besides(self, portfolio: Portfolio, at: datetime, leisure: bool) -> Between:
+        """Money that came or went: asked once in a while at leisure, and always before the account is compared."""
+        if not self._due and not (leisure and self._clock.seconds() - self._asked_s >= self._flows_every_s):
+            return Between()
+        self._asked_s = self._clock.seconds()
+        try:
+            return Between(portfolio.news(self._venue.flows(at), self._opened_at))
+        except Transient as error:
+            if self._due:
+                raise
+            log.event("flows.unknown", level="WARNING", why=str(error))
+            return Between()
+
 
 def open_book(setup: Setup, venue: ExchangeVenue, chain: Chain, opened_at: datetime) -> ReconciledBook:
     """Fold the journal, settle what was under way when it ended, and compare with the account. A new journal opens with the account as it is."""
-    journal = Journal(chain, setup.settings_hash)
+    journal = Journal(chain, setup.settings_hash, setup.trading.journal)
     recovered = journal.recover(setup.instruments)
     if recovered is None:
+        known = [flow for flow in venue.flows(opened_at) if flow.at >= opened_at]
         portfolio = Portfolio.of_balances(setup.instruments, setup.trading.quote, venue.account().balances)
-        recovered = journal.record_opening(opened_at, portfolio)
+        recovered = journal.record_opening(opened_at, portfolio, known)
     stops, cancels = (recovered.last.stops, recovered.last.cancels) if recovered.last else ((), ())
     if recovered.pending or stops or cancels:
         manager = OrderManager(venue, journal)
@@ -141,16 +172,20 @@ def open_book(setup: Setup, venue: ExchangeVenue, chain: Chain, opened_at: datet
         manager.drop([each for each in missing if each.order.symbol in stopped], recovered.at, "its stop was executed first")
         pending = tuple(each for each in missing if each.order.symbol not in stopped)
         recovered = replace(recovered, last=stopped_out(recovered.last, fills), pending=pending)
+    flows = recovered.portfolio.news(venue.flows(opened_at), recovered.opened_at or recovered.at)
+    journal.record_flows(recovered.at, flows)
+    recovered = with_flows(recovered, flows)
     account, resting = venue.account(), {order.order_id for order in stops}
     return reconcile(recovered, account.balances, [order_id for order_id in account.open_orders if order_id not in resting])
 
 
 def _simulate(feed: StoredFeed | StreamedFeed, setup: Setup, chain: Chain, on_step: OnStep | None, *, watch: Watch = unwatched) -> SessionResult:
-    journal = Journal(chain, setup.settings_hash)
+    journal = Journal(chain, setup.settings_hash, setup.trading.journal)
     recovered = journal.recover(setup.instruments)
     if recovered is None:
         recovered = journal.record_opening(feed.opened_at, Portfolio(setup.instruments, setup.trading.initial_cash))
-    venue = SimulatedVenue(setup.instruments, setup.trading.costs, recovered.portfolio.balances())
+    margin = Margin(setup.trading.perpetual, recovered.last.closes if recovered.last else {}, setup.funding)
+    venue = SimulatedVenue(setup.instruments, setup.trading.costs, recovered.portfolio.balances(), margin)
     mode = Mode.PAPER if isinstance(feed, StreamedFeed) else Mode.BACKTEST
     with recorded(feed, chain.path, described(setup, mode), recovered.at, fresh=recovered.last is None) as told:
         return run_session(told, setup, venue, (journal, recovered), on_step, watch=watch)
@@ -180,6 +215,7 @@ def run_session(
     *,
     watch: Watch = unwatched,
     audit: Audit = unaudited,
+    besides: Besides = nothing_besides,
 ) -> SessionResult:
     """A session out of its parts, from where the journal stands to the end of the feed."""
     journal, recovered = state
@@ -198,5 +234,6 @@ def run_session(
         feature_warmup=setup.recipe.warmup_bars if setup.recipe else 0,
         watch=watch,
         audit=audit,
+        besides=besides,
     )
     return Session(parts).run(feed, on_step)

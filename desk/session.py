@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 import struct
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -22,13 +23,17 @@ from configs.trading import TradingSettings
 from configs.vocabulary import OrderKind, TradingState
 from desk import log
 from desk.books.journal import Journal, Recovered, Step
-from desk.books.reconcile import Audit, unaudited
+from desk.books.portfolio import fee_in_quote
+from desk.books.reconcile import Audit, Besides, nothing_besides, unaudited
+from desk.books.records import closed_by
 from desk.chain import canonical
 from desk.clock import EventClock
 from desk.errors import ContractBroken
 from desk.events import Approved, Bar, BarsClosed, Control, Fill, Forecast, Order, Refused, Target
+from desk.execution.carried import Carried, unchanged
 from desk.execution.manager import OrderManager
 from desk.execution.order import flattening, order_of
+from desk.execution.perpetual import FORCED
 from desk.execution.protection import Protection
 from desk.execution.venue import TOO_SMALL, Answer, Outcome, Venue
 from desk.instruments import Instrument
@@ -37,11 +42,12 @@ from desk.risk.exposure import Book, RiskDesk, binding, marked
 from desk.risk.hedge import Hedge
 from desk.risk.switch import Watch, unwatched
 from desk.strategy.forecast import Forecaster
-from desk.strategy.policy import Policy, View
+from desk.strategy.policy import CrossSection, PortfolioPolicy, Strategy, View, decided, wanted
 from desk.strategy.sizing import fixed_lots, order_lots
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NO_FEATURES = np.zeros(0, dtype=np.float32)
+_NO_CLOSES = np.zeros((0, 0))
 _FORECAST_DIGITS = 6  # batch and single forecasts differ below this; above it they must agree
 
 
@@ -57,12 +63,12 @@ class Parts:
     """What a session is made of. `book` says where it stands; `streams` is empty for a rule without features, `forecaster` None without a model.
 
     `feature_warmup` is the number of bars the streams need before their first finite row; `watch` says how the session is to trade;
-    `audit` compares the book with the account where there is one and cause to.
+    `audit` compares the book with the account where there is one and cause to; `besides` says what happened to it besides our orders.
     """
 
     session_id: str
     instruments: Mapping[str, Instrument]
-    policy: Policy
+    policy: Strategy
     venue: Venue
     journal: Journal
     book: Recovered
@@ -73,11 +79,15 @@ class Parts:
     feature_warmup: int = 0
     watch: Watch = unwatched
     audit: Audit = unaudited
+    besides: Besides = nothing_besides
 
 
 @dataclass(frozen=True, slots=True)
 class SessionResult:
-    """What happened since this start: equity in the quote currency at every close, and everything decided."""
+    """What happened since this start: equity in the quote currency at every close, and everything decided.
+
+    `fees` are in the quote currency; those in a third asset that nobody could value are not in them.
+    """
 
     equity: tuple[tuple[datetime, float], ...]
     fills: tuple[Fill, ...]
@@ -85,6 +95,7 @@ class SessionResult:
     targets: tuple[Target, ...]
     decision_hashes: tuple[str, ...]
     bars: int
+    fees: float
 
     @property
     def target_hashes(self) -> tuple[str, ...]:
@@ -108,13 +119,19 @@ class Session:
         self._warmup = max(parts.policy.warmup_bars, parts.feature_warmup + lookback, self._risk.warmup_bars)
         self._closes = {symbol: _Trail(parts.policy.warmup_bars) for symbol in parts.instruments}
         self._rows = {symbol: _Trail(lookback) for symbol in parts.streams}
+        # All symbols' last closes on one time axis, which only a portfolio needs; a hedge is nobody's to choose.
+        self._order = {symbol: place for place, symbol in enumerate(sorted(set(parts.instruments) - {parts.risk.hedge_symbol}))}
+        self._panel = _Trail(parts.policy.warmup_bars) if isinstance(parts.policy, PortfolioPolicy) else None
         last = parts.book.last
         self._last_close: dict[str, float] = {}
         self._exposures = dict.fromkeys(sorted(parts.instruments), 0.0) | (last.exposures if last else {})
         self._marks = last.marks if last else None
+        self._equity = last.equity if last else math.nan
         self._told = parts.book.told
         self._fresh: set[str] = set()
-        self._protection = Protection.recovered(parts.session_id, parts.instruments, parts.trading.protective_stop, last)
+        self._carried = Carried(parts.instruments, parts.trading.carry_partials)
+        self._carried.sent(last.approved if last else ())
+        self._protection = Protection.recovered(parts.session_id, parts.instruments, parts.trading, last)
 
     def run(self, feed: Feed, on_step: Callable[[Step], None] | None = None) -> SessionResult:
         """Recover, warm up, then trade every event until the feed's window ends."""
@@ -124,35 +141,68 @@ class Session:
             steps.append(self._step(event))
             if on_step is not None:
                 on_step(steps[-1])
-        return _result(steps)
+        return _result(steps, self._parts.instruments)
 
     def _recover(self, feed: Feed) -> None:
         """Stand again where the journal ends: the same warm-up bars, the same state, every order accounted for."""
         book = self._parts.book
-        # Reaching back to where the first start warmed up makes recursive features bit-equal to an uninterrupted run's.
-        for event in feed.history(self._warmup + book.steps, book.at):
+        for event in self._history(feed):
             self._observe(event)
         if book.last is not None:
+            log.event("session.resumed", steps=book.steps, closed_at=book.at.isoformat(), growth=round(book.growth, 6))
             self._last_close.update(book.last.closes)
         if book.last is not None:
             self._manager.cancel(book.last.cancels, book.at)
         pending = {approved.order.order_id: approved for approved in (*book.pending, *map(Approved, self._protection.resting.values()))}
         answers = self._send(self._manager.missing(tuple(pending.values())), book.at)
         self._flatten({answer.order_id: answer for answer in answers}, tuple(self._protection.resting.values()))
+        self._look_besides(book.at, leisure=True)
+
+    def _history(self, feed: Feed) -> list[BarsClosed]:
+        """Events to warm up on, so many that everything is bit-equal to an uninterrupted run's: to where the first start warmed up, or to where nothing
+        reaches back any further. Windows end; a symbol that is often silent needs more events to fill its own.
+        """
+        book, reach = self._parts.book, 2 * self._warmup + self._risk.memory_bars
+        most = self._warmup + book.steps
+        while True:
+            events = list(feed.history(min(reach, most), book.at))
+            bars = Counter(bar.symbol for event in events for bar in event.bars)
+            if reach >= most or all(bars[symbol] > self._warmup for symbol in self._closes):
+                return events
+            reach *= 4
+
+    def _look_besides(self, at: datetime, *, leisure: bool) -> None:
+        """Book money that came or went at the last closes, and hear whose position somebody else closed."""
+        found = self._parts.besides(self._portfolio, at, leisure)
+        self._parts.journal.record_flows(at, found.flows)
+        for flow in found.flows:
+            self._portfolio.move(flow)
+            value = self._portfolio.worth(flow, self._last_close)
+            if self._marks is not None:
+                self._marks, self._equity = self._marks.funded(self._equity, value), self._equity + value
+            log.event("account.funded", cause=flow.cause, asset=flow.asset, amount=str(flow.amount), worth=round(value, 2))
+        self._exposures |= closed_by(found.closing)
+        self._protection.forget(found.gone)
 
     def _step(self, event: BarsClosed) -> Step:
         """One close, from the news to the orders."""
         self._clock.advance(event.closed_at)
         fills = tuple(fill for fill in self._parts.venue.fills(event) if self._portfolio.apply(fill))
         # Who was stopped out holds nothing; the rule must want the position afresh.
-        self._exposures |= dict.fromkeys(self._protection.hear(fills), 0.0)
+        closed = {*self._protection.hear(fills), *(fill.symbol for fill in fills if fill.order_id.startswith(FORCED))}
+        self._exposures |= dict.fromkeys(sorted(closed), 0.0)
+        rests = self._carried.rests(fills, closed)
+        self._look_besides(event.closed_at, leisure=False)
         self._parts.audit(self._portfolio, [order.order_id for order in self._protection.resting.values()])
         self._observe(event)
         told, equity = self._hear(event.closed_at, sending=False), self._portfolio.equity(self._last_close)
         marks = self._marks = marked(self._marks, equity, event.closed_at, self._parts.risk, told)
+        before = dict(self._exposures)
         targets = self._decide(event)
+        left = {target.symbol: rests.get(target.symbol, 0) for target in targets if unchanged(target, before[target.symbol])}
         book = Book(self._portfolio.lots, self._last_close, equity, marks, told)
-        approved, refused = self._risk.judge(self._size(targets, equity), book)
+        approved, refused = self._risk.judge(self._size(targets, equity, left), book)
+        self._carried.sent(approved)
         stops, kept, cancels, unprotected = self._protect(event.closed_at, approved, book)
         approved, refused = approved + stops, refused + unprotected
         forecaster = self._parts.forecaster
@@ -174,7 +224,9 @@ class Session:
             cancels=cancels,
         )
         self._parts.journal.record_step(step)
+        self._equity = equity
         self._carry_out(step)
+        self._look_besides(event.closed_at, leisure=True)
         return step
 
     def _hear(self, at: datetime, *, sending: bool) -> Control:
@@ -255,23 +307,42 @@ class Session:
             self._closes[bar.symbol].push(np.float64(bar.close))
             if bar.symbol in self._rows:
                 self._rows[bar.symbol].push(self._parts.streams[bar.symbol].update(bar))
+        if self._panel is not None:
+            self._panel.push(np.array([self._last_close.get(symbol, math.nan) for symbol in self._order]))
         self._risk.observe(event)
 
     def _decide(self, event: BarsClosed) -> tuple[Target, ...]:
-        """A target for every symbol with a bar and enough closes."""
-        hedge = self._parts.risk.hedge_symbol
-        return tuple(self._target(bar) for bar in event.bars if self._closes[bar.symbol].full and bar.symbol != hedge)
+        """A target for every symbol with a bar and enough closes; the strategy sees them all before it names the first."""
+        bars = [bar for bar in event.bars if self._closes[bar.symbol].full and bar.symbol in self._order]
+        if not bars:
+            return ()
+        market = self._market(tuple(map(self._view, bars)))
+        decision = decided(self._parts.policy, market)
+        if decision.kept.keys() & self._parts.instruments or not all(map(math.isfinite, decision.kept.values())):
+            raise ContractBroken(f"expected finite numbers to keep, none by a symbol's name, found {dict(decision.kept)}: correct the strategy")
+        self._exposures |= decision.kept
+        kept = canonical(decision.kept).encode() if decision.kept else b""
+        return tuple(self._target(bar, view, wanted(decision, view), kept) for bar, view in zip(bars, market.views, strict=True))
 
-    def _target(self, bar: Bar) -> Target:
+    def _view(self, bar: Bar) -> View:
         features, forecast = self._opinion(bar)
-        previous = self._exposures[bar.symbol]
-        view = View(bar.symbol, bar.closed_at, self._closes[bar.symbol].window(), features, forecast, previous)
-        exposure = float(self._parts.policy.target(view))
+        return View(bar.symbol, bar.closed_at, self._closes[bar.symbol].window(), features, forecast, self._exposures[bar.symbol])
+
+    def _market(self, views: tuple[View, ...]) -> CrossSection:
+        """What a strategy may know. The closes of all symbols are laid side by side for a portfolio only."""
+        if self._panel is None:
+            return CrossSection(views, _NO_CLOSES, self._share)
+        seen = {view.symbol for view in views}
+        elsewhere = sum(abs(self._exposures[symbol]) for symbol in self._order if symbol not in seen)
+        kept = {name: value for name, value in self._exposures.items() if name not in self._parts.instruments}
+        return CrossSection(views, self._panel.window()[:, [self._order[view.symbol] for view in views]], self._share, elsewhere, kept)
+
+    def _target(self, bar: Bar, view: View, exposure: float, kept: bytes) -> Target:
         if abs(exposure) > 1:
             raise ContractBroken(f"expected an exposure in [-1, 1], found {exposure} for {bar.symbol} at {bar.closed_at}: correct the policy")
         if not math.isnan(exposure):
             self._exposures[bar.symbol] = exposure
-        return Target(bar.symbol, bar.closed_at, exposure, _target_hash(bar, features, forecast, (previous, exposure)))
+        return Target(bar.symbol, bar.closed_at, exposure, _target_hash(bar, view, exposure, kept))
 
     def _opinion(self, bar: Bar) -> tuple[NDArray[np.float32], Forecast | None]:
         """Current feature row, and the forecast when the whole window behind it is finite."""
@@ -286,19 +357,21 @@ class Session:
         rounded = round(float(mean), _FORECAST_DIGITS), round(float(sd), _FORECAST_DIGITS)
         return window[-1], Forecast(bar.symbol, bar.closed_at, *rounded, forecaster.name_at(bar.closed_at))
 
-    def _size(self, targets: tuple[Target, ...], equity: float) -> list[tuple[Order, int]]:
-        """Orders that lead to the targets, with their signed lots; sells first, each in symbol order."""
+    def _size(self, targets: tuple[Target, ...], equity: float, left: Mapping[str, int]) -> list[tuple[Order, int]]:
+        """Orders that lead to the targets, or go on with what is `left` of the last ones, with their signed lots; sells first, each in symbol order."""
         parts, orders = self._parts, []
         for target in targets:
-            if math.isnan(target.exposure):
-                continue
             symbol, close = target.symbol, self._last_close[target.symbol]
             lot, min_notional = self._grid[symbol]
             weight = target.exposure * self._share
-            if parts.trading.fixed_units:
+            if math.isnan(target.exposure):
+                lots = 0
+            elif parts.trading.fixed_units:
                 lots = fixed_lots(target.exposure * parts.trading.fixed_units, self._portfolio.lots[symbol], close, lot, min_notional)
             else:
                 lots = order_lots(weight, self._portfolio.lots[symbol], equity, close, lot, min_notional, parts.trading.rebalance_band)
+            if lots == 0 and abs(left.get(symbol, 0)) * lot * close >= min_notional:
+                lots = left.get(symbol, 0)
             if lots:
                 orders.append((order_of(parts.session_id, parts.instruments[symbol], target.closed_at, lots, close), lots))
         if self._hedge:
@@ -352,10 +425,10 @@ def _bar_bytes(bar: Bar) -> bytes:
     return f"{bar.symbol}|{bar.timeframe.value}|".encode() + numbers
 
 
-def _target_hash(bar: Bar, features: NDArray[np.float32], forecast: Forecast | None, exposures: tuple[float, float]) -> str:
+def _target_hash(bar: Bar, view: View, exposure: float, kept: bytes) -> str:
     """What the decision depended on and what it was, never the book: equal wherever the same bars are seen."""
-    opinion = (forecast.mean, forecast.sd) if forecast else (math.nan, math.nan)
-    return hashlib.sha256(_bar_bytes(bar) + features.tobytes() + struct.pack(">4d", *opinion, *exposures)).hexdigest()
+    opinion = (view.forecast.mean, view.forecast.sd) if view.forecast else (math.nan, math.nan)
+    return hashlib.sha256(_bar_bytes(bar) + view.features.tobytes() + struct.pack(">4d", *opinion, view.previous, exposure) + kept).hexdigest()
 
 
 def _decision_hash(targets: tuple[Target, ...], state: str, approved: tuple[Approved, ...], refused: tuple[Refused, ...]) -> str:
@@ -365,7 +438,8 @@ def _decision_hash(targets: tuple[Target, ...], state: str, approved: tuple[Appr
     return hashlib.sha256(canonical([[target.hash for target in targets], state, orders, refusals]).encode()).hexdigest()
 
 
-def _result(steps: list[Step]) -> SessionResult:
+def _result(steps: list[Step], instruments: Mapping[str, Instrument]) -> SessionResult:
+    fees = [fee_in_quote(fill, instruments[fill.symbol]) for step in steps for fill in step.fills]
     return SessionResult(
         equity=tuple((step.closed_at, step.equity) for step in steps),
         fills=tuple(fill for step in steps for fill in step.fills),
@@ -373,4 +447,5 @@ def _result(steps: list[Step]) -> SessionResult:
         targets=tuple(target for step in steps for target in step.targets),
         decision_hashes=tuple(step.decision_hash for step in steps),
         bars=len(steps),
+        fees=float(sum(fee for fee in fees if fee is not None)),
     )

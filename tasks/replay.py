@@ -17,17 +17,16 @@ from desk.books.journal import Step
 from desk.errors import BadFile
 from desk.replay import Replayed, Run, first_decision_apart, instruments_of, read_run, replay, setup_of
 from desk.review.discrepancy import discrepancies
-from desk.strategy.band import BandPolicy
 from desk.strategy.forecast import Forecaster
-from desk.strategy.policy import Policy
+from desk.strategy.house import house_strategy
+from desk.strategy.policy import Strategy
 from tasks.assembly import FOREVER
 
 PARTS = ("latency", "spread", "impact", "missed", "fee", "residual")
 NOBODY = ("", "none")  # what a journal says where no model was asked
-BAND = f"{BandPolicy.__module__}:{BandPolicy.__qualname__}"
 
 
-def replay_run(name: str, mode: Mode, operations: OperationsSettings, policy: Policy | None = None) -> Replayed:
+def replay_run(name: str, mode: Mode, operations: OperationsSettings, policy: Strategy | None = None) -> Replayed:
     """Trade a recorded run again in `mode`. A rule that cannot be imported and made without arguments is handed in."""
     run = read_run(journal_of(name, operations))
     setup = setup_of(run, policy or _policy(run), _forecaster(run, operations))
@@ -40,14 +39,15 @@ def journal_of(name: str, operations: OperationsSettings) -> Path:
     return path if path.exists() else operations.var / "journal" / f"{name}.sqlite"
 
 
-def _policy(run: Run) -> Policy:
+def _policy(run: Run) -> Strategy:
     recorded = str(run.inputs.setup["policy"])
-    if recorded == BAND:
-        return BandPolicy(TradingSettings.model_validate(run.inputs.setup["trading"]).policy)
+    house = house_strategy(TradingSettings.model_validate(run.inputs.setup["trading"]))
+    if recorded == f"{type(house).__module__}:{type(house).__qualname__}":
+        return house
     module, _, name = recorded.partition(":")
     try:
         sys.path.append(str(Path.cwd()))
-        made: Policy = getattr(importlib.import_module(module), name)()
+        made: Strategy = getattr(importlib.import_module(module), name)()
     except (ImportError, AttributeError, TypeError) as error:
         raise BadFile(f"expected the rule {recorded} that {run.path} was traded by, found {error}: put it on PYTHONPATH as it was then") from error
     finally:

@@ -26,10 +26,10 @@ Holding = Any  # one row of a book: a record to numba, np.void to Python
 _SPLITTER = 134_217_729.0  # 2**27 + 1, halves a 53-bit significand (Dekker 1971)
 
 # One row per asset: its grid (lot in base, tick and smallest order in quote, value of one tick on one lot in two floats), the position in
-# signed lots, the last close, the waiting order in signed lots, and scratch for a round of buys.
+# signed lots, the last close, the waiting order in signed lots, scratch for a round of buys, and a code that forbids the position to grow (0: may).
 BOOK = np.dtype(
     [(name, np.float64) for name in ("lot", "tick", "min_notional", "value", "value_rest", "last_close", "unit_cost")]
-    + [(name, np.int64) for name in ("lots", "order", "wanted", "granted", "ticks")]
+    + [(name, np.int64) for name in ("lots", "order", "wanted", "granted", "ticks", "veto")]
 )
 # A fill: where and when (row, asset), signed lots, price in ticks. A refusal: where and when, code of the guard.
 FILL = np.dtype([("row", np.int32), ("asset", np.int32), ("lots", np.int64), ("ticks", np.int64)])
@@ -112,7 +112,9 @@ class Marks(NamedTuple):
 
 
 class Stretch(NamedTuple):
-    """Bars from `row` on, on which nothing is traded: closes, exposures and the equity to be written [time], cash (quote), position (base)."""
+    """Bars from `row` on and before `limit`, on which nothing is traded: closes, exposures and the equity to be written [time], cash (quote), position
+    (base).
+    """
 
     close: Floats
     targets: Floats
@@ -120,6 +122,7 @@ class Stretch(NamedTuple):
     row: int
     cash: float
     held: float
+    limit: int
 
 
 class Quotes(NamedTuple):
@@ -141,7 +144,7 @@ def play(run: Run) -> None:
     while row + 1 < len(close):
         row += 1
         if alone and not waiting:
-            row, marks = glide(Stretch(line.close, line.targets, curve, row, cash[0], position[0]), marks, new_days, rules)
+            row, marks = glide(Stretch(line.close, line.targets, curve, row, cash[0], position[0], len(close)), marks, new_days, rules)
             if row >= len(close):
                 break
         traded = dense or has_bar(close, row)
@@ -196,7 +199,7 @@ def note_closes(close: Floats, row: int, book: Rows) -> None:
 
 def glide(stretch: Stretch, marks: Marks, new_days: Ints, rules: Rules) -> tuple[int, Marks]:
     """Mark the bars of a `line` that ask for nothing: up to the first that may want an order, or begins a day. That bar, and the marks before it."""
-    first, end = stretch.row, min(len(stretch.close), marks.next_day)
+    first, end = stretch.row, min(stretch.limit, marks.next_day)
     last, high, low = rest(stretch, end, rules.fixed_units) if rules.fixed_units > 0 else drift(stretch, end, rules)
     if last == first:
         return last, marks
@@ -285,6 +288,8 @@ def judge(account: Account, rules: Rules, row: int, standing: Standing) -> bool:
             close, lot = book[asset]["last_close"], book[asset]["lot"]
             before = Standing(standing.equity, gross, net, sent, standing.reducing, standing.day_reducing)
             code = check(Stake(delta, held, close, lot), before, rules.limits)
+            if code == 0 and book[asset]["veto"] != 0 and abs(held + delta) >= abs(held):
+                code = book[asset]["veto"]
             if code == 0:
                 gross += (abs(held + delta) - abs(held)) * lot * close
                 net += delta * lot * close

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from configs.vocabulary import Timeframe
 from desk.errors import ContractBroken
+from desk.execution.perpetual import FUNDING_HOURS
 
 _PRICES = ("open", "high", "low", "close", "volume")
 Floats = NDArray[np.float64]
@@ -87,6 +88,14 @@ class Panel:
         """When each row may be known: datetime64[us], UTC [time]."""
         closed_at: NDArray[np.datetime64] = np.add(self.times.astype("datetime64[us]"), self.bar_length)
         return closed_at
+
+    @cached_property
+    def settlements(self) -> NDArray[np.int64]:
+        """How many funding instants (every eight hours UTC) each bar contains, its end included [time]."""
+        period = np.int64(FUNDING_HOURS * 3_600_000_000)
+        ends = self.closed_at.astype(np.int64)
+        counts: NDArray[np.int64] = ends // period - (ends - self.bar_length.astype("timedelta64[us]").astype(np.int64)) // period
+        return counts
 
     @property
     def bars_per_year(self) -> float:

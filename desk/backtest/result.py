@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -49,6 +49,14 @@ class Detail(Protocol):
     def positions(self) -> NDArray[np.float64]:
         """Base units [time, asset]."""
 
+    @property
+    def costs(self) -> Mapping[str, float]:
+        """Quote over the whole span, by kind."""
+
+    @property
+    def hashes(self) -> Mapping[str, str]:
+        """What this was computed from, by name."""
+
 
 @dataclass(frozen=True, slots=True)
 class Frames:
@@ -57,6 +65,8 @@ class Frames:
     fills: pl.DataFrame
     refusals: pl.DataFrame
     positions: NDArray[np.float64]
+    costs: Mapping[str, float] = field(default_factory=dict)
+    hashes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +99,16 @@ class Result:
         """What was held after each close [time, asset]."""
         return self.detail.positions
 
+    @property
+    def costs(self) -> Mapping[str, float]:
+        """What trading and holding cost, in quote: fees, spread, impact, funding (below 0: received), liquidation. Spread and impact are in the prices."""
+        return self.detail.costs
+
+    @property
+    def hashes(self) -> Mapping[str, str]:
+        """SHA-256 of the bars, the targets, the settings and the code that this was computed from."""
+        return self.detail.hashes
+
     def save(self, folder: Path) -> None:
         """Write the bundle: parquet for arrays and frames, JSON for words and measures (nan as null)."""
         folder.mkdir(parents=True, exist_ok=True)
@@ -98,7 +118,8 @@ class Result:
         self.fills.write_parquet(folder / "fills.parquet")
         self.refusals.write_parquet(folder / "refusals.parquet")
         measures = {name: value if math.isfinite(value) else None for name, value in self.measures.items()}
-        words = json.dumps({"measures": measures, "assumptions": self.assumptions}, indent=1, allow_nan=False)
+        told = {"measures": measures, "assumptions": self.assumptions, "costs": dict(self.costs), "hashes": dict(self.hashes)}
+        words = json.dumps(told, indent=1, allow_nan=False)
         (folder / "result.json").write_text(words + "\n", encoding="utf-8")
 
     @classmethod
@@ -114,7 +135,7 @@ class Result:
             times=equity["time"].dt.replace_time_zone(None).to_numpy(),
             symbols=tuple(positions.columns),
             equity=equity["equity"].to_numpy(),
-            detail=Frames(fills, refusals, positions.to_numpy()),
+            detail=Frames(fills, refusals, positions.to_numpy(), words["costs"], words["hashes"]),
             measures={name: math.nan if value is None else value for name, value in words["measures"].items()},
             assumptions=words["assumptions"],
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 import numpy as np
@@ -13,7 +13,9 @@ from configs.risk import RiskSettings
 from configs.trading import CostSettings, TradingSettings
 from desk.backtest.loop import BOOK, FILL, REFUSAL, Account, Line, Market, Rows, Rules, Run
 from desk.backtest.panel import Floats, Panel
+from desk.backtest.venue_loop import PAYMENT, STATE, Besides, Terms
 from desk.errors import ContractBroken
+from desk.execution.levels import levels_of
 from desk.instruments import Instrument
 from desk.risk.exposure import limits_of
 
@@ -30,19 +32,65 @@ class Stage:
     book: Rows
     cash: Floats
     rules: Rules
+    terms: Terms | None = None
+    state: Rows | None = None
 
     @classmethod
-    def of(cls, bars: Panel, costs: CostSettings, limits: RiskSettings, *, instruments: Mapping[str, Instrument] | None, trading: TradingSettings) -> Stage:
-        """Lay out an empty book with the initial cash."""
-        if trading.protective_stop:
-            found = f"found {trading.protective_stop}: the kernel executes no stops; backtest without, or by the session alone (desk.modes.backtest)"
-            raise ContractBroken(f"expected trading.protective_stop 0 in the kernel, {found}")
+    def of(
+        cls,
+        bars: Panel,
+        costs: CostSettings,
+        limits: RiskSettings,
+        *,
+        instruments: Mapping[str, Instrument] | None,
+        trading: TradingSettings,
+        funding: Floats | None = None,
+    ) -> Stage:
+        """Lay out an empty book with the initial cash. `funding` are rates [time, asset] due at each bar's end; without them the settings' one."""
         if limits.beyond_kernel:
             raise ContractBroken(f"expected limits that the kernel knows, found {', '.join(limits.beyond_kernel)}: use the session alone, or unset them")
         # Sequence matters when cash is short, and the sequence is the symbols', whatever the panel's is.
         order = np.argsort(np.array(bars.symbols))
         cash = np.array([float(trading.initial_cash), _rest(trading.initial_cash)])
-        return cls(bars, order, _book([bars.symbols[column] for column in order], instruments), cash, _rules(trading, costs, limits, len(order)))
+        symbols = [bars.symbols[column] for column in order]
+        plain = cls(bars, order, _book(symbols, instruments), cash, _rules(trading, costs, limits, len(order)))
+        state = _state(symbols, instruments)
+        if not (any(levels_of(trading)) or limits.price_collar or trading.carry_partials or state["contract"].any()):
+            return plain
+        due = plain._funding(trading.perpetual.funding_rate, funding) if state["contract"].any() else np.empty((0, 0))
+        return replace(plain, terms=plain._terms(trading, costs, limits, due), state=state)
+
+    def _funding(self, rate: float, known: Floats | None) -> Floats:
+        """Rates due at each bar's end, assets in symbol order."""
+        shape = self.bars.close.shape
+        if known is not None and known.shape != shape:
+            raise ContractBroken(f"expected funding rates of shape {shape}, found {known.shape}: one row per time, one column per symbol")
+        if known is not None:
+            return _arranged(known, self.order)
+        due: Floats = (rate * self.bars.settlements.astype(np.float64))[:, None] if rate else np.zeros((shape[0], 1))
+        return due if shape[1] == 1 else np.repeat(due, shape[1], axis=1)
+
+    def _terms(self, trading: TradingSettings, costs: CostSettings, limits: RiskSettings, due: Floats) -> Terms:
+        bars, margin = self.bars, trading.perpetual
+        return Terms(
+            high=_arranged(bars.high, self.order),
+            low=_arranged(bars.low, self.order),
+            funding=due,
+            due=np.append(np.flatnonzero((due != 0).any(axis=1)), np.iinfo(np.int64).max) if due.size else np.array([np.iinfo(np.int64).max]),
+            levels=levels_of(trading),
+            collar=limits.price_collar,
+            carries=trading.carry_partials,
+            leverage=margin.leverage,
+            maintenance=margin.maintenance,
+            resting=_charging(self.rules, costs.maker_rate),
+            forced=_charging(self.rules, costs.fee_rate + margin.liquidation_fee),
+        )
+
+    def besides(self) -> Besides:
+        """Fresh records of what the plain loop knows nothing of: room for a market order, a stop and a forced close in every cell."""
+        assert self.state is not None
+        cells = self.bars.close.size
+        return Besides(self.state.copy(), np.empty(3 * cells, np.int8), np.empty(cells, dtype=PAYMENT), np.zeros(2, np.int64))
 
     def run(self, targets: Floats) -> Run:
         """A fresh run of exposures [time, asset], columns as in the panel."""
@@ -51,7 +99,8 @@ class Stage:
             raise ContractBroken(f"expected exposures of shape {shape}, found {targets.shape}: one row per time, one column per symbol")
         open_, close, volume, exposures = (_arranged(column, self.order) for column in (bars.open, bars.close, bars.volume, targets))
         # Room for the most that can happen, one each per asset and row. Untouched room takes no memory.
-        fills, refusals = np.empty(most, dtype=FILL), np.empty(most, dtype=REFUSAL)
+        each = 1 if self.terms is None else 3
+        fills, refusals = np.empty(each * most, dtype=FILL), np.empty(each * most, dtype=REFUSAL)
         nothing = np.empty(0)
         line = Line(close.reshape(-1), exposures.reshape(-1)) if shape[1] == 1 and bars.dense else Line(nothing, nothing)
         return Run(
@@ -83,6 +132,20 @@ def _book(symbols: Sequence[str], instruments: Mapping[str, Instrument] | None) 
         holding["lot"], holding["tick"], holding["min_notional"] = float(grid.lot), float(grid.tick), float(grid.min_notional)
         holding["value"], holding["value_rest"] = float(value), _rest(value)
     return book
+
+
+def _state(symbols: Sequence[str], instruments: Mapping[str, Instrument] | None) -> Rows:
+    """Which assets are contracts, and no position."""
+    state = np.zeros(len(symbols), dtype=STATE)
+    for own, symbol in zip(state, symbols, strict=True):
+        grid = instruments[symbol] if instruments else Instrument(symbol, "", "", _FINE, _FINE, Decimal(0))
+        own["tick_rest"], own["contract"] = _rest(grid.tick), grid.perpetual
+    return state
+
+
+def _charging(rules: Rules, fee_rate: float) -> Rules:
+    """The same rules with another fee."""
+    return rules._replace(fee_rate=fee_rate, fee_rate_rest=_rest(Decimal(repr(fee_rate))))
 
 
 def _rules(trading: TradingSettings, costs: CostSettings, limits: RiskSettings, n_assets: int) -> Rules:

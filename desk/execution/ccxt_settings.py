@@ -22,6 +22,8 @@ STREAM_PATH, MESSAGE_PATH = "/stream/ws", "/ws-api/v3"
 SERVED_LINEAR = {f"fapi{access}{version}": f"/fapi/{version.lower() or 'v1'}" for access in ("Public", "Private") for version in ("", "V2", "V3")}
 # ccxt puts /public, /market or /private before the end, which must be exactly "/ws".
 LINEAR_STREAM_PATH = "/fstream/ws"
+# Which of ccxt's addresses leads to public market data.
+FACADE_ADDRESS = {"kraken": "public", "coinbase": "rest"}
 
 
 class Dialect(StrEnum):
@@ -59,6 +61,15 @@ def constructor_config(rest_url: str, ws_url: str, api_key: str, secret: str, di
             "warnOnFetchOpenOrdersWithoutSymbol": False,
         },
     }
+
+
+def facade_config(name: str, url: str) -> dict[str, Any]:
+    """Config for ccxt.kraken or ccxt.coinbase (`name`): public market data from a practice exchange's face of it at `url`, and nothing else."""
+    import ccxt
+
+    urls = _refused(getattr(ccxt, name)().describe()["urls"])
+    urls["api"][FACADE_ADDRESS[name]] = url
+    return {"urls": urls, "enableRateLimit": False}
 
 
 def printable(config: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ orders, slices of large ones, and stops that rest. Executions are asked for orde
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -16,17 +16,21 @@ from configs.trading import ExecutionSettings
 from configs.vocabulary import OrderKind, OrderLife, Route, Side
 from desk.clock import WallClock
 from desk.errors import GateClosed
-from desk.events import Approved, BarsClosed, Fill, Order
+from desk.events import Approved, BarsClosed, Fill, Flow, Order
 from desk.execution.liquidity import Liquidity
 from desk.execution.order import ID_PREFIX, slice_id
-from desk.execution.order_line import LONGEST_PAUSE_S, OrderLine, Seen
+from desk.execution.order_line import FIRST_PAUSE_S, LONGEST_PAUSE_S, OrderLine, Seen
 from desk.execution.router import capped, whole_lots
 from desk.execution.slicing import Slicer
+from desk.execution.transfers import FeePrices, transfers
 from desk.execution.venue import TOO_SMALL, Account, Answer, Outcome
-from desk.execution.wire_orders import SLEEPING, broken_numbers
+from desk.execution.wire_orders import SLEEPING, broken_numbers, unfollowable
 from desk.instruments import Instrument
 from desk.market.wire_errors import asking
 from desk.security.arming import ArmedLease
+
+# How often an account is asked that shows less than was just bought, before it is believed; the pauses between add up to 0.3 s.
+WALLET_ANSWERS = 5
 
 
 class ExchangeVenue:
@@ -57,6 +61,7 @@ class ExchangeVenue:
         self._rules = rules or ExecutionSettings()
         self._wait = wait or clock.wait
         self._line = OrderLine(exchange, instruments, clock, self._wait, self._forbidden)
+        self._fees = FeePrices(exchange, self._instruments)
         self._liquidity = Liquidity(exchange, clock, self._rules.max_book_age_s)
         # By the decision's order id: the orders on the wire that belong to it and may still execute.
         self._working: dict[str, list[str]] = {}
@@ -80,7 +85,7 @@ class ExchangeVenue:
         seen: list[tuple[str, Seen]] = []
         for parent, children in self._working.items():
             seen += [(parent, self._look(child)) for child in children]
-        fresh = [replace(fill, order_id=parent) for parent, each in seen for fill in self._line.book([each])]
+        fresh = [self._fees.valued(replace(fill, order_id=parent)) for parent, each in seen for fill in self._line.book([each])]
         for parent, each in seen:
             if each.ended:
                 self._working[parent].remove(each.tracked.order.order_id)
@@ -103,10 +108,11 @@ class ExchangeVenue:
             self._follow(order_id, order_id)
         return answer
 
-    def cancel_open(self, at: datetime) -> None:
-        """Cancel what is open and ours. An order that is gone already is what was wanted."""
+    def cancel_open(self, at: datetime, keep: Collection[str] = ()) -> None:
+        """Cancel what is open and ours, but for the ids in `keep`. An order that is gone already is what was wanted."""
         for symbol, order_id in self._open_orders():
-            self._line.cancel(order_id, symbol)
+            if order_id not in keep:
+                self._line.cancel(order_id, symbol)
 
     def account(self) -> Account:
         """Total balances and our open orders."""
@@ -115,10 +121,14 @@ class ExchangeVenue:
         balances = {asset: Decimal(str(amount)) for asset, amount in totals.items()}
         return Account(balances, tuple(order_id for _, order_id in self._open_orders()))
 
+    def flows(self, until: datetime) -> tuple[Flow, ...]:
+        """Money that came or went in the last months before `until`, and since."""
+        return transfers(self._exchange, until)
+
     def _submit(self, order: Order, market_now: datetime) -> Answer:
         if order.order_id in self._sent:
             return Answer(order.order_id, Outcome.CONFIRMED, "sent before")
-        refusal = broken_numbers(order) or self._refusal(order, market_now)
+        refusal = broken_numbers(order) or unfollowable(order) or self._refusal(order, market_now)
         if refusal:
             return Answer(order.order_id, Outcome.REJECTED, refusal)
         if order.reduce_only:
@@ -208,17 +218,31 @@ class ExchangeVenue:
 
     def _reducible(self, order: Order) -> Decimal:
         """Quantity a reducing order may have: once what was sent for its symbol has ended, no more than is really held and free, fees gone."""
+        missing = Decimal(0)
         for children in self._working.values():
             for child in children:
                 tracked = self._line.tracked(child)
                 if tracked is not None and tracked.order.symbol == order.symbol:
-                    self._look(child)
+                    seen = self._look(child)
+                    missing += _not_received(tracked.order, seen.fills, self._instruments[order.symbol]) if tracked.order.side is not order.side else 0
         if order.side is Side.BUY or ":" in order.symbol:
             return order.quantity
         instrument = self._instruments[order.symbol]
-        with asking("our free balances"):
-            free = self._exchange.fetch_balance()["free"]
-        return min(order.quantity, whole_lots(Decimal(str(free.get(instrument.base) or 0)), instrument))
+        return min(order.quantity, self._free(instrument, whole_lots(max(order.quantity - missing, Decimal(0)), instrument)))
+
+    def _free(self, instrument: Instrument, expected: Decimal) -> Decimal:
+        """Whole lots that are free. An account that shows less than was just bought may be behind: it is asked again before it is believed."""
+        pause, free = FIRST_PAUSE_S, Decimal(0)
+        for answer in range(WALLET_ANSWERS):
+            if answer:
+                self._wait(pause)
+                pause *= 2
+            with asking("our free balances"):
+                found = self._exchange.fetch_balance()["free"]
+            free = whole_lots(Decimal(str(found.get(instrument.base) or 0)), instrument)
+            if free >= expected:
+                break
+        return free
 
     def _look(self, order_id: str) -> Seen:
         """One look at a working order: those that end by themselves are waited for, a limit that lives for a bar is cancelled first."""
@@ -257,6 +281,12 @@ class ExchangeVenue:
                 orders = self._exchange.fetch_open_orders(symbol)
             found += [(symbol, str(order["clientOrderId"])) for order in orders if str(order["clientOrderId"]).startswith(ID_PREFIX)]
         return found
+
+
+def _not_received(order: Order, fills: Sequence[Fill], instrument: Instrument) -> Decimal:
+    """What an order did not bring of what it was to bring (base): the part that did not execute, and fees in kind."""
+    fees = (fill.fee for fill in fills if fill.fee_asset == instrument.base)
+    return order.quantity - sum((fill.quantity for fill in fills), Decimal(0)) + sum(fees, Decimal(0))
 
 
 def market_now(exchange: Any) -> datetime:

@@ -11,11 +11,14 @@ from desk.costs import trade_cost_fraction
 from desk.instruments import lots_of, ticks_of
 
 
-def fill_lots(order_lots: int, volume: float, lot: float, participation_cap: float) -> int:
-    """Lots of an order (unsigned) that a bar fills: at most the share `participation_cap` of its `volume` (base units). No volume, or NaN: 0."""
+def fill_lots(order_lots: int, volume: float, lot: float, participation_cap: float, taken: int = 0) -> int:
+    """Lots of an order (unsigned) that a bar fills: at most the share `participation_cap` of its `volume` (base units), of which `taken` lots are gone.
+
+    No volume, or NaN: 0.
+    """
     if not volume > 0:
         return 0
-    return min(order_lots, lots_of(participation_cap * volume, lot))
+    return min(order_lots, max(lots_of(participation_cap * volume, lot) - taken, 0))
 
 
 def fill_ticks(open_price: float, tick: float, sign: int, half_spread_bps: float, impact_bps: float, participation: float) -> int:

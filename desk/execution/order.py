@@ -28,13 +28,15 @@ def order_of(session_id: str, instrument: Instrument, closed_at: datetime, delta
     return Order(identity, instrument.symbol, side, quantity_of(abs(delta_lots), instrument), closed_at, Decimal(repr(close)))
 
 
-def stop_of(session_id: str, instrument: Instrument, closed_at: datetime, lots: int, ticks: int) -> Order:
-    """The resting stop that closes a position of `lots` (signed, not 0) once the market reaches `ticks`."""
+def stop_of(session_id: str, instrument: Instrument, closed_at: datetime, lots: int, levels: tuple[int, int]) -> Order:
+    """The resting stop that closes a position of `lots` (signed, not 0) once the market reaches `levels` in ticks: the stop's, or the gain's (0: none)."""
+    ticks, gain = levels
     side = Side.SELL if lots > 0 else Side.BUY
     identity = order_id(session_id, instrument.symbol, closed_at, STOP_LEG, attempt=1)
     price = price_of(ticks, instrument)
     what = (identity, instrument.symbol, side, quantity_of(abs(lots), instrument), closed_at, price)
-    return Order(*what, kind=OrderKind.STOP, life=OrderLife.GTC, stop_price=price, reduce_only=True)
+    taken = price_of(gain, instrument) if gain else None
+    return Order(*what, kind=OrderKind.STOP, life=OrderLife.GTC, price=taken, stop_price=price, reduce_only=True)
 
 
 def flattening(session_id: str, stop: Order, at: datetime) -> Order:

@@ -23,7 +23,8 @@ class Touch(NamedTuple):
 def touch(order: Order, bar: Bar, *, rested: bool) -> Touch | None:
     """Where `bar` executes a waiting order; None where it does not. `rested`: it stood in the book before this bar. No market orders here."""
     if order.kind is OrderKind.STOP:
-        return _stop(order, bar)
+        # Of a bar that reaches both, what hurts came first.
+        return _stop(order, bar) or _gain(order, bar)
     if order.kind is OrderKind.TAKE_PROFIT:
         return _take_profit(order, bar)
     if order.kind is OrderKind.STOP_LIMIT:
@@ -42,6 +43,15 @@ def _stop(order: Order, bar: Bar) -> Touch | None:
     if sign * (worst - stop) < 0:
         return None
     return Touch(bar.open if sign * (bar.open - stop) >= 0 else stop, crosses=True)
+
+
+def _gain(order: Order, bar: Bar) -> Touch | None:
+    """A gain is a resting limit: it fills at its price when the market trades through it, a gap in its favour brings no more."""
+    if order.price is None:
+        return None
+    sign, limit = order.side.sign, float(order.price)
+    best = bar.low if sign > 0 else bar.high
+    return Touch(limit, crosses=False) if sign * (limit - best) > 0 else None
 
 
 def _take_profit(order: Order, bar: Bar) -> Touch | None:

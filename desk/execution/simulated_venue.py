@@ -7,17 +7,18 @@ rest are executed after them, inside the bar, on the path that does us least goo
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
 import numpy as np
 
-from configs.trading import CostSettings
+from configs.trading import CostSettings, PerpetualSettings
 from configs.vocabulary import OrderKind, OrderLife, Side
 from desk.events import Approved, Bar, BarsClosed, Fill, Order
 from desk.execution.fills import fill_lots, fill_ticks, ration
+from desk.execution.perpetual import FORCED, FUNDING, FUNDING_STEP, doomed, funding_units, margined_lots, settlements
 from desk.execution.resting import Touch, touch, triggered
 from desk.execution.venue import Account, Answer, Outcome
 from desk.execution.wire_orders import SLEEPING, broken_numbers
@@ -27,24 +28,39 @@ _STOPS = (OrderKind.STOP, OrderKind.STOP_LIMIT)
 
 
 class _Plan(NamedTuple):
-    """Whole lots, and the price in ticks they pay."""
+    """Whole lots, the price in ticks they pay, and whether they waited for it."""
 
     lots: int
     ticks: int
+    rested: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Margin:
+    """How contracts are carried: the settings; the last closes of a venue that goes on; funding rates due by (symbol, end of bar), or the settings' one."""
+
+    settings: PerpetualSettings
+    closes: Mapping[str, float] = field(default_factory=dict)
+    rates: Mapping[tuple[str, datetime], float] = field(default_factory=dict)
 
 
 class SimulatedVenue:
     """Implements `Venue`. Holds its own account, by currency; deterministic: the same orders and bars give the same fills."""
 
-    def __init__(self, instruments: Mapping[str, Instrument], costs: CostSettings, balances: Mapping[str, Decimal]) -> None:
+    def __init__(self, instruments: Mapping[str, Instrument], costs: CostSettings, balances: Mapping[str, Decimal], margin: Margin | None = None) -> None:
         self._instruments = dict(instruments)
+        self._margin = margin or Margin(PerpetualSettings())
+        self._contracts = [symbol for symbol in sorted(instruments) if instruments[symbol].perpetual]
+        self._closes = dict(self._margin.closes)
         self._grid = {symbol: (float(each.lot), float(each.tick)) for symbol, each in instruments.items()}
         self._costs = costs
-        self._fee_rate = Decimal(repr(costs.fee_rate))
+        self._fee_rate, self._maker_rate = Decimal(repr(costs.fee_rate)), Decimal(repr(costs.maker_rate))
         self._balances = dict(balances)
         self._open: dict[str, Order] = {}
         self._trades: dict[str, int] = {}
         self._rested: set[str] = set()
+        # Lots of each symbol that this event's bar has filled.
+        self._taken: dict[str, int] = {}
 
     def submit(self, orders: Sequence[Approved]) -> tuple[Answer, ...]:
         """Accept every order with sound numbers; one that was seen before is the same order."""
@@ -52,21 +68,31 @@ class SimulatedVenue:
 
     def fills(self, event: BarsClosed) -> tuple[Fill, ...]:
         """Execute what waits at this event's opens, then what its bars reach; orders for one bar whose symbol has none die."""
-        if not self._open:
-            return ()
+        self._taken = {}
         bars = {bar.symbol: bar for bar in event.bars}
+        filled = self._traded(bars) if self._open else []
+        if self._contracts:
+            self._closes |= {bar.symbol: bar.close for bar in event.bars}
+            filled += self._funded(event)
+            filled += self._forced(event.closed_at)
+        return tuple(fill for fill in filled if fill is not None)
+
+    def _traded(self, bars: Mapping[str, Bar]) -> list[Fill | None]:
         waiting = sorted(self._open.values(), key=lambda order: order.symbol)
         resting = [order for order in waiting if order.kind is not OrderKind.MARKET]
         orders = [order for order in waiting if order.kind is OrderKind.MARKET and order.symbol in bars]
         self._open = {order.order_id: order for order in resting}
         # What only reduces comes last: it is measured against the position that the others leave.
-        sells = [self._execute(order, bars[order.symbol], None) for order in orders if order.side is Side.SELL and not order.reduce_only]
-        buys = [order for order in orders if order.side is Side.BUY and not order.reduce_only]
-        filled = sells + self._buy(buys, bars)
+        coins = [order for order in orders if not order.reduce_only and order.symbol not in self._contracts]
+        contracts = [order for order in orders if not order.reduce_only and order.symbol in self._contracts]
+        filled = [self._execute(order, bars[order.symbol], None) for order in coins if order.side is Side.SELL]
+        filled += self._buy([order for order in coins if order.side is Side.BUY], bars)
+        for order in sorted(contracts, key=lambda order: order.side.sign):
+            filled.append(self._execute(order, bars[order.symbol], self._margined(order, bars)))
         filled += [self._execute(order, bars[order.symbol], None) for order in orders if order.reduce_only]
         # Stops before limits: what hurts happens first.
         filled += [self._reach(order, bars.get(order.symbol)) for order in sorted(resting, key=lambda order: order.kind not in _STOPS)]
-        return tuple(fill for fill in filled if fill is not None)
+        return filled
 
     def resolve(self, order_id: str, symbol: str) -> Answer:
         """Nothing is ever in doubt here: the order arrived, or it did not."""
@@ -100,12 +126,70 @@ class SimulatedVenue:
         if not orders:
             return []
         plans = [self._plan(order, bars[order.symbol]) for order in orders]
-        wanted = np.array([lots for lots, _ in plans], dtype=np.int64)
-        lot_costs = [ticks * self._grid[order.symbol][1] * self._grid[order.symbol][0] for order, (_, ticks) in zip(orders, plans, strict=True)]
+        wanted = np.array([plan.lots for plan in plans], dtype=np.int64)
+        lot_costs = [ticks * self._grid[order.symbol][1] * self._grid[order.symbol][0] for order, (_, ticks, _) in zip(orders, plans, strict=True)]
         unit_costs = np.array(lot_costs, dtype=np.float64) * (1.0 + self._costs.fee_rate)
         cash = self._balances[self._instruments[orders[0].symbol].quote]
         granted = ration(wanted, unit_costs, float(cash))
-        return [self._execute(order, bars[order.symbol], _Plan(int(lots), ticks)) for order, lots, (_, ticks) in zip(orders, granted, plans, strict=True)]
+        return [self._execute(order, bars[order.symbol], _Plan(int(lots), ticks)) for order, lots, (_, ticks, _) in zip(orders, granted, plans, strict=True)]
+
+    def _margined(self, order: Order, bars: Mapping[str, Bar]) -> _Plan:
+        """What volume and margin allow of an order for a contract, the account valued at the opens."""
+        bar, (lot, _) = bars[order.symbol], self._grid[order.symbol]
+        plan = self._plan(order, bar)
+        equity, gross = self._worth({**self._closes, **{symbol: each.open for symbol, each in bars.items()}})
+        room = self._margin.settings.leverage * equity - gross
+        return plan._replace(lots=margined_lots(plan.lots, self._lots(order.symbol), order.side.sign, room, lot * bar.open)) if plan.lots else plan
+
+    def _funded(self, event: BarsClosed) -> list[Fill | None]:
+        """Funding of every contract with a bar, as trades of nothing whose fee it is."""
+        paid: list[Fill | None] = []
+        at, margin = event.closed_at, self._margin
+        for bar in event.bars:
+            if bar.symbol not in self._contracts:
+                continue
+            due = margin.settings.funding_rate * float(settlements(at, bar.timeframe.delta.total_seconds()))
+            rate = margin.rates.get((bar.symbol, at), 0.0) if margin.rates else due
+            units = funding_units(self._lots(bar.symbol) * self._grid[bar.symbol][0], bar.close, rate)
+            if units:
+                name, quote, amount = f"{FUNDING}{bar.symbol}-{at.isoformat()}", self._instruments[bar.symbol].quote, units * Decimal(FUNDING_STEP)
+                self._balances[quote] -= amount
+                paid.append(Fill(name, name, bar.symbol, Side.BUY, Decimal(0), Decimal(repr(bar.close)), amount, quote, at))
+        return paid
+
+    def _forced(self, at: datetime) -> list[Fill | None]:
+        """Every contract closed at its close, dearly, when equity no longer keeps the maintenance margin."""
+        equity, gross = self._worth(self._closes)
+        if not doomed(equity, gross, self._margin.settings.maintenance):
+            return []
+        rate = Decimal(repr(self._costs.fee_rate + self._margin.settings.liquidation_fee))
+        return [self._close_by_force(symbol, at, rate) for symbol in self._contracts if self._lots(symbol)]
+
+    def _close_by_force(self, symbol: str, at: datetime, rate: Decimal) -> Fill:
+        instrument, held, costs = self._instruments[symbol], self._lots(symbol), self._costs
+        side, name, quantity = (Side.SELL if held > 0 else Side.BUY), f"{FORCED}{symbol}-{at.isoformat()}", quantity_of(abs(held), instrument)
+        price = price_of(fill_ticks(self._closes[symbol], self._grid[symbol][1], side.sign, costs.half_spread_bps, costs.impact_bps, 1.0), instrument)
+        return self._booked(Fill(name, name, symbol, side, quantity, price, quantity * price * rate, instrument.quote, at))
+
+    def _worth(self, prices: Mapping[str, float]) -> tuple[float, float]:
+        """Equity, and the sum of absolute contract positions, at these prices (quote)."""
+        equity, gross = float(self._balances[self._instruments[self._contracts[0]].quote]), 0.0
+        for symbol in sorted(self._instruments):
+            value = self._lots(symbol) * self._grid[symbol][0] * prices.get(symbol, 0.0)
+            equity += value
+            gross += abs(value) if symbol in self._contracts else 0.0
+        return equity, gross
+
+    def _lots(self, symbol: str) -> int:
+        """Signed whole lots held."""
+        instrument = self._instruments[symbol]
+        return int(self._balances.get(instrument.base, Decimal(0)) / instrument.lot)
+
+    def _booked(self, fill: Fill) -> Fill:
+        base, signed = self._instruments[fill.symbol].base, fill.side.sign * fill.quantity
+        self._balances[base] = self._balances.get(base, Decimal(0)) + signed
+        self._balances[fill.fee_asset] -= signed * fill.price + fill.fee
+        return fill
 
     def _reach(self, order: Order, bar: Bar | None) -> Fill | None:
         """Execute a resting order if the bar reaches it, and decide whether it rests on."""
@@ -133,17 +217,18 @@ class SimulatedVenue:
     def _plan_at(self, order: Order, bar: Bar, at: Touch) -> _Plan:
         lot, tick = self._grid[order.symbol]
         wanted = int(self._reducible(order) / self._instruments[order.symbol].lot)
-        lots = fill_lots(wanted, bar.volume, lot, self._costs.participation_cap)
+        taken = self._taken.get(order.symbol, 0)
+        lots = fill_lots(wanted, bar.volume, lot, self._costs.participation_cap, taken)
         if lots == 0 or (order.life is OrderLife.FOK and lots < wanted):
             return _Plan(0, 0)
         sign, limit = order.side.sign, ticks_of(at.limit, tick, -order.side.sign) if at.limit > 0 else 0
         if not at.crosses:
             ticks = ticks_of(at.price, tick, sign)
         else:
-            ticks = fill_ticks(at.price, tick, sign, self._costs.half_spread_bps, self._costs.impact_bps, lots * lot / bar.volume)
+            ticks = fill_ticks(at.price, tick, sign, self._costs.half_spread_bps, self._costs.impact_bps, (taken + lots) * lot / bar.volume)
         if limit and sign * (ticks - limit) > 0:
             ticks = limit
-        return _Plan(self._affordable(order, lots, ticks), ticks)
+        return _Plan(self._affordable(order, lots, ticks), ticks, rested=not at.crosses)
 
     def _reducible(self, order: Order) -> Decimal:
         """What a reducing order may still execute: no more than is held on the other side."""
@@ -161,14 +246,13 @@ class SimulatedVenue:
         return int(ration(np.array([lots]), np.array([ticks * tick * lot * (1.0 + self._costs.fee_rate)]), cash)[0])
 
     def _execute(self, order: Order, bar: Bar, plan: _Plan | None) -> Fill | None:
-        lots, ticks = plan or self._plan(order, bar)
+        lots, ticks, rested = plan or self._plan(order, bar)
         if lots == 0:
             return None
+        self._taken[order.symbol] = self._taken.get(order.symbol, 0) + lots
         instrument = self._instruments[order.symbol]
         quantity, price = quantity_of(lots, instrument), price_of(ticks, instrument)
-        fee = quantity * price * self._fee_rate
-        self._balances[instrument.base] = self._balances.get(instrument.base, Decimal(0)) + order.side.sign * quantity
-        self._balances[instrument.quote] -= order.side.sign * quantity * price + fee
+        fee = quantity * price * (self._maker_rate if rested else self._fee_rate)
         self._trades[order.order_id] += 1
         trade_id = f"{order.order_id}-{self._trades[order.order_id]}"
-        return Fill(order.order_id, trade_id, order.symbol, order.side, quantity, price, fee, instrument.quote, bar.open_time)
+        return self._booked(Fill(order.order_id, trade_id, order.symbol, order.side, quantity, price, fee, instrument.quote, bar.open_time))

@@ -42,6 +42,15 @@ def broken_numbers(order: Order) -> str:
     return ""
 
 
+def unfollowable(order: Order) -> str:
+    """Why an order could not be found again once it is sent; empty when it could. The exchange keeps conditional orders of contracts in another book,
+    under other ids, and what they become is an order without ours.
+    """
+    if ":" in order.symbol and order.kind in SLEEPING:
+        return f"a {order.kind} of {order.symbol} cannot be followed: conditional orders of contracts are in a book of their own"
+    return ""
+
+
 def arguments_of(order: Order) -> Arguments:
     """How ccxt is told of an order, spot or perpetual."""
     # No price on market orders: with one, ccxt turns a market buy into an amount of quote currency.

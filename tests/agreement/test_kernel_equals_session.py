@@ -18,7 +18,7 @@ import pytest
 from numpy.typing import NDArray
 
 from configs.risk import RiskSettings
-from configs.trading import CostSettings, TradingSettings
+from configs.trading import CostSettings, PerpetualSettings, TradingSettings
 from desk.backtest.kernel import simulate
 from desk.backtest.panel import Panel
 from desk.backtest.result import Frames, Result, first_difference
@@ -31,7 +31,11 @@ from desk.session import SessionResult
 from desk.strategy.policy import View
 from tasks.backtest import agreement, in_kernel_words
 
+pytestmark = pytest.mark.timeout(120)  # whoever comes first may have to compile
+
 SEEDS = range(40)
+# All twenty, and hundreds more, are drawn by tests/proofs/kernel_agreement.py.
+MORE_SEEDS = range(6)
 REAL_WINDOWS = 4
 WINDOW_BARS = 1500
 LOOSE = ("max_position_weight", "max_gross_weight")
@@ -147,6 +151,67 @@ def synthetic(seed: int) -> Case:
     return Case(bars, panel, exposure_paths(random, panel.close.shape, share_nan=0.05), instruments, trading, risk)
 
 
+def more(seed: int, case: Case, *, contracts: bool) -> Case:
+    """The same market with wicks, and everything a venue may do besides: stops, gains, orders that go on, a collar; coins, or contracts on margin."""
+    random = np.random.default_rng(seed + 1_000)
+    wicks = [pl.Series(np.exp(random.exponential(0.004, len(case.bars)))) for _ in range(2)]
+    bars = case.bars.with_columns(high=pl.col("high") * wicks[0], low=pl.col("low") / wicks[1])
+    trading = case.trading.model_copy(
+        update={
+            "protective_stop": (stop := float(random.choice([0.0, 0.01, 0.04, 0.2]))),
+            "trailing_stop": float(random.choice([0.02, 0.1] if stop == 0 else [0.0, 0.02, 0.1])),
+            "take_profit": float(random.choice([0.0, 0.01, 0.05])),
+            "carry_partials": bool(random.integers(2)),
+            "costs": case.trading.costs.model_copy(update={"maker_share": float(random.choice([0.2, 1.0]))}),
+        }
+    )
+    risk = case.risk.model_copy(update={"price_collar": float(random.choice([0.0, 0.02, 0.1]))})
+    exposures, instruments = case.exposures, case.instruments
+    if contracts:
+        bars = bars.with_columns(pl.col("symbol") + ":USDT")
+        instruments = {f"{symbol}:USDT": replace(each, symbol=f"{symbol}:USDT") for symbol, each in instruments.items()}
+        margin = PerpetualSettings(
+            leverage=float(random.choice([1.0, 3.0, 20.0])),
+            maintenance=float(random.choice([0.005, 0.3])),
+            funding_rate=float(random.choice([0.0, 0.0001, 0.003])),
+        )
+        trading = trading.model_copy(update={"perpetual": margin, "gross_weight": float(random.choice([0.95, 4.0]))})
+        # Every other account is in danger: nothing stops it before the venue does.
+        if seed % 2:
+            margin = margin.model_copy(update={"leverage": 20.0, "maintenance": float(random.choice([0.2, 0.5]))})
+            costs = trading.costs.model_copy(update={"participation_cap": 1.0})
+            unguarded = dict.fromkeys(("protective_stop", "trailing_stop", "take_profit"), 0.0)
+            trading = trading.model_copy(update={**unguarded, "perpetual": margin, "gross_weight": 4.0, "costs": costs})
+            risk = risk.model_copy(update=dict.fromkeys(LOOSE, 5.0) | {"max_drawdown": 1.0, "max_daily_loss": 1.0})
+    return Case(bars, Panel.from_frame(bars), exposures, instruments, trading, risk)
+
+
+@pytest.mark.parametrize("contracts", [False, True])
+@pytest.mark.parametrize("seed", MORE_SEEDS)
+@pytest.mark.timeout(120)
+def test_stops_gains_margin_and_carried_orders_are_the_sessions_too(seed: int, contracts: bool) -> None:
+    case = more(seed, synthetic(seed), contracts=contracts)
+    _, told = by_session(case)
+
+    played = by_kernel(case)
+
+    assert first_difference(told, played) is None
+
+
+@pytest.mark.timeout(120)
+def test_everything_a_venue_does_besides_happens_in_these_markets() -> None:
+    """Stops, gains, forced closes, funding, stops too small to be placed, and the collar: agreement where nothing happens would prove nothing."""
+    seen = Counter[str]()
+    for seed in MORE_SEEDS:
+        for contracts in (False, True):
+            played = by_kernel(more(seed, synthetic(seed), contracts=contracts))
+            seen.update(played.refusals["guard"].to_list())
+            seen.update(name for name, paid in played.costs.items() if paid)
+            seen["inside a bar"] += len(played.fills) - len(played.fills.unique(["time", "symbol"]))
+
+    assert {"collar", "protection", "funding", "liquidation", "inside a bar"} <= {name for name, count in seen.items() if count}
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_kernel_tells_the_same_story_as_the_session(seed: int) -> None:
     """Every fill in (bar, symbol, side, lots, ticks), every refusal in (close, symbol, guard), equity to 1e-12 at every close."""
@@ -214,6 +279,20 @@ def last_known(close: NDArray[np.float64]) -> NDArray[np.float64]:
 def test_kernel_and_session_agree_on_real_candles(real_data: Path, window: int) -> None:
     """Fifteen coins with their real gaps, from four different years."""
     case = real(real_data, window)
+    _, told = by_session(case)
+
+    played = by_kernel(case)
+
+    assert first_difference(told, played) is None
+    assert len(played.fills) > 100
+
+
+@pytest.mark.data
+@pytest.mark.timeout(120)
+@pytest.mark.slow
+@pytest.mark.parametrize("contracts", [False, True])
+def test_kernel_and_session_agree_on_real_candles_with_stops_and_margin(real_data: Path, contracts: bool) -> None:
+    case = more(2, real(real_data, 2), contracts=contracts)
     _, told = by_session(case)
 
     played = by_kernel(case)
