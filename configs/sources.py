@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,9 @@ def environment_trees(environ: Mapping[str, str]) -> list[tuple[str, dict[str, A
     return trees
 
 
+@lru_cache(maxsize=32)
 def _parse(text: str, source: str) -> Any:
+    """The tree in a text, nobody's to change: every task of a flow reads the same few files."""
     try:
         return yaml.load(text, Loader=_StrictLoader)
     except yaml.MarkedYAMLError as broken:
