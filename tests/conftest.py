@@ -46,6 +46,8 @@ def isolate_the_environment() -> None:
         # building matplotlib's font list takes seconds: keep it between runs
         MPLCONFIGDIR=str(ROOT / ".pytest_cache" / "matplotlib"),
         MPLBACKEND="Agg",
+        # compiling the kernel takes seconds in every process: keep it too, as an installation does; its folder is named by what was compiled
+        TRADEWIND_CACHE=str(ROOT / ".pytest_cache" / "kernels"),
     )
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
