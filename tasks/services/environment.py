@@ -26,7 +26,6 @@ def service_environment(operations: OperationsSettings) -> dict[str, str]:
     return {
         # A worker's runs start in another folder: they must find the same state.
         "DESK__OPERATIONS__VAR": str(home),
-        "TRADEWIND_CACHE": str(home / "cache"),
         "NO_PROXY": past_proxies,
         "no_proxy": past_proxies,
         "PREFECT_HOME": str(home / "prefect"),

@@ -259,7 +259,6 @@ def test_the_environment_reaches_no_other_machine_and_keeps_all_state_together(t
     assert {str(tmp_path)} == {
         environment["DESK__OPERATIONS__VAR"],
         str(Path(environment["PREFECT_HOME"]).parent),
-        str(Path(environment["TRADEWIND_CACHE"]).parent),
     }
 
 
