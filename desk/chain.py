@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from desk.errors import JournalBroken, JournalStalled
 
@@ -113,7 +113,7 @@ class Chain:
         """A chain that can be read and verified beside its writer; appending to it fails. One whose writer died before its table was there is empty."""
         return cls(path, sync=False, reader=True)
 
-    def __enter__(self) -> Chain:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

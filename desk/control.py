@@ -7,7 +7,7 @@ policy or a model: it must work when the trader is gone.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
@@ -16,6 +16,7 @@ from configs.vocabulary import Side, TradingState
 from desk.books.journal import Journal, Recovered
 from desk.books.portfolio import Portfolio
 from desk.books.reconcile import agree
+from desk.chain import MEMORY, Chain
 from desk.errors import BookMismatch
 from desk.events import Approved, Control, Fill, Order
 from desk.execution.exchange_venue import ExchangeVenue
@@ -85,6 +86,20 @@ def flatten(subject: Subject, venue: ExchangeVenue, journal: Journal, word: Word
     settled = hand.settle()
     closed = hand.close()
     return Flattened(settled, closed, hand.left(), hand.differences())
+
+
+def flatten_unwritten(subject: Subject, venue: ExchangeVenue, word: Word) -> Flattened:
+    """The same by what the exchange says, for a journal that can be neither believed nor written: the book is the account as it is now, kept in memory.
+
+    `word` must be a later one than any that was tried with the journal: what that one sent is in the account already, or still on its way.
+    """
+    venue.cancel_open(word.at)
+    quote = next(iter(subject.instruments.values())).quote
+    instruments = {symbol: each for symbol, each in subject.instruments.items() if each.quote == quote}
+    with Chain(MEMORY, sync=False) as chain:
+        journal = Journal(chain, "")
+        journal.record_opening(subject.now(), Portfolio.of_balances(instruments, quote, venue.account().balances))
+        return flatten(replace(subject, instruments=instruments), venue, journal, word)
 
 
 @dataclass(slots=True)

@@ -39,7 +39,9 @@ def flatten_lines(settings: Settings, reason: str, *, as_json: bool) -> tuple[bo
     lines = [f"closed    {line}" for line in done.closed] or ["closed    nothing was held"]
     lines += [f"left      {lots} lots of {symbol}" for symbol, lots in done.left.items()]
     lines += [f"differs   {done.differences}"] if done.differences else []
-    return done.flat, [*lines, f"{done.session_id} is {'flat' if done.flat else 'NOT flat'} and halted: tradewind resume --reason ... to trade again"]
+    lines += [f"UNWRITTEN {line}" for line in done.unwritten]
+    state = "halted: tradewind resume --reason ... to trade again" if done.halted else "NOT halted: tradewind halt, as soon as something can be written"
+    return done.flat, [*lines, f"{done.session_id} is {'flat' if done.flat else 'NOT flat'} and {state}"]
 
 
 def _told(found: Standing) -> list[str]:
@@ -57,7 +59,8 @@ def _told(found: Standing) -> list[str]:
     lines += [f"FOREIGN   {words}" for words in found.foreign.values()]
     for each in found.journals:
         step = f"last step {each.last_step.isoformat()}, equity {each.equity:.2f}" if each.last_step else "no step yet"
-        lines.append(f"journal   {each.session_id}: {each.entries} entries, {step}{f', latched {each.latched}' if each.latched else ''}")
+        latched = f", latched {each.latched}" if each.latched else ""
+        lines.append(f"journal   {each.session_id}: " + (f"BROKEN, {each.broken}" if each.broken else f"{each.entries} entries, {step}{latched}"))
     if found.open_orders is None:
         return [*lines, "orders    no exchange was reached"]
     return lines + ([f"order     {number}: {words}" for number, words in found.open_orders.items()] or ["orders    none open"])

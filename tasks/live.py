@@ -9,7 +9,6 @@ from prefect import task
 from configs.operations import OperationsSettings
 from configs.vocabulary import Timeframe
 from desk.books.journal import Journal
-from desk.chain import Chain
 from desk.clock import WallClock
 from desk.errors import GateClosed
 from desk.execution.exchange_venue import ExchangeVenue, market_now
@@ -24,6 +23,7 @@ from tasks.ending import ending_cleanly
 from tasks.market import connection, running_exchange
 from tasks.oversight import breaker_of, overseen
 from tasks.sentry import adopt, sentry_of, watched_account
+from tasks.stalls import WatchedChain, halted_by_stalls
 from tasks.standing import trader_recorded
 from tasks.trade import streamed, summary
 from tasks.values import Market, Research, Rules, Window
@@ -52,8 +52,9 @@ def live_window(market: Market, setup: Setup, rules: Rules, operations: Operatio
         ending_cleanly(setup.session_id) as ending,
         ArmedLease(operations.var / "run" / "armed", clock.now() + timedelta(minutes=armed_minutes)) as lease,
         trader_recorded(operations, setup.session_id),
-        Chain(path, sync=True, takeover=lease.took_over) as chain,
+        WatchedChain(path, sync=True, takeover=lease.took_over) as chain,
         overseen(operations, setup.session_id, rules.risk.max_data_age_s, lambda: market_now(exchange)) as oversight,
+        halted_by_stalls(operations, setup.session_id, chain, setup.trading.journal.stall_s),
         order_wire(exchange, lambda: open_streams(config), orders.submission) as (wire, wait),
     ):
         feed.ending = ending

@@ -12,7 +12,7 @@ from configs.operations import OperationsSettings
 from configs.vocabulary import TradingState
 from desk.books.journal import Step
 from desk.clock import WallClock
-from desk.errors import DeskError, GateClosed
+from desk.errors import DeskError, GateClosed, JournalStalled
 from desk.events import Control
 from desk.risk.breaker import Breaker
 from desk.risk.streak import Streak
@@ -67,11 +67,13 @@ class Oversight:
 
 @contextmanager
 def overseen(operations: OperationsSettings, session_id: str, max_age_s: float, now: Callable[[], datetime]) -> Iterator[Oversight]:
-    """Run a window: an error of its start or of a step counts, three in a row halt the desk and tell whoever listens. A closed gate is no error."""
+    """Run a window: an error of its start or of a step counts, three in a row halt the desk and tell whoever listens. A closed gate is no error,
+    and a journal that stalls halts by itself.
+    """
     oversight = Oversight(switch_of(operations), Streak(_folder(operations) / f"errors-{session_id}.json", switch_of(operations)), max_age_s, now)
     try:
         yield oversight
-    except GateClosed:
+    except (GateClosed, JournalStalled):
         raise
     except (DeskError, ArithmeticError, LookupError, OSError, TypeError, ValueError) as error:
         if oversight.streak.failed(f"{type(error).__name__}: {error}", WallClock().now()):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
@@ -18,7 +19,7 @@ from desk.books.records import step_of
 from desk.books.upcasters import current
 from desk.chain import Chain
 from desk.clock import WallClock
-from desk.errors import Transient
+from desk.errors import JournalBroken, Transient
 from desk.execution.ccxt_settings import constructor_config
 from desk.instruments import Instrument
 from desk.market.exchange_source import ExchangeSource, open_exchange
@@ -52,13 +53,14 @@ class Lease(Value):
 
 
 class Journaled(Value):
-    """One session's journal: its entries, and what its newest step says; `latched` is what its risk rules remember."""
+    """One session's journal: its entries, and what its newest step says; `latched` is what its risk rules remember, `broken` why it cannot be read."""
 
     session_id: str
     entries: int
     last_step: datetime | None = None
     equity: float | None = None
     latched: str = ""
+    broken: str = ""
 
 
 class Standing(Value):
@@ -110,7 +112,7 @@ def positions(operations: OperationsSettings) -> tuple[Position, ...]:
     found: list[Position] = []
     for path in journals_of(operations):
         theirs = balances_of(account[1]) if account is not None and path.stem == account[0] else {}
-        with Chain.reading(path) as chain:
+        with reading(path) as chain:
             recovered = recovered_from(chain, listed)
         found += [] if recovered is None else _positions(path.stem, recovered, theirs)
     return tuple(found)
@@ -194,15 +196,28 @@ def _recorded_grid(journal: Path) -> dict[str, Instrument]:
 
 def journaled(path: Path) -> Journaled:
     """A journal's newest step, read from its end; nothing is verified."""
-    with Chain.reading(path) as chain:
-        count = chain.head.count
-        steps = [link for after in (max(count - RECENT, 0), 0) for link in chain.entries(after, STEP)][-1:]
+    try:
+        with reading(path) as chain:
+            count = chain.head.count
+            steps = [link for after in (max(count - RECENT, 0), 0) for link in chain.entries(after, STEP)][-1:]
+    except JournalBroken as error:
+        return Journaled(session_id=path.stem, entries=0, broken=str(error))
     if not steps:
         return Journaled(session_id=path.stem, entries=count)
     step = step_of(steps[0].at, current(STEP, steps[0].payload, str(path)))
     shut = {"drawdown": step.marks.reducing, "daily_loss": step.marks.day_reducing, step.marks.latched.value: step.marks.latched is not TradingState.ACTIVE}
     latched = ", ".join(word for word, holds in shut.items() if holds)
     return Journaled(session_id=path.stem, entries=count, last_step=step.closed_at, equity=step.equity, latched=latched)
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[Chain]:
+    """A journal to read beside its writer. Whatever damage does to a reader is JournalBroken."""
+    try:
+        with Chain.reading(path) as chain:
+            yield chain
+    except (sqlite3.Error, ArithmeticError, LookupError, TypeError, ValueError) as error:
+        raise JournalBroken(f"expected a journal in {path}, found {error}: see 'A journal is broken' in docs/runbook.md") from error
 
 
 def _positions(session_id: str, recovered: Recovered, theirs: Mapping[str, Decimal]) -> list[Position]:

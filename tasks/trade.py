@@ -13,18 +13,18 @@ from prefect import task
 from configs.operations import OperationsSettings
 from configs.vocabulary import Timeframe
 from desk.books.journal import Journal, Step
-from desk.chain import Chain
 from desk.errors import SourceStale
 from desk.execution.exchange_venue import market_now
 from desk.log import event
 from desk.market.exchange_source import open_exchange, open_streams
 from desk.market.streamed_feed import Window as Bounds
-from desk.modes import paper
+from desk.modes import Setup, paper
 from desk.session import SessionResult
 from tasks.assembly import setup_of, stitched
 from tasks.ending import EndableFeed, ending_cleanly
 from tasks.market import connection, running_exchange, source_of
 from tasks.oversight import overseen
+from tasks.stalls import WatchedChain, halted_by_stalls
 from tasks.values import Market, Research, Rules, Window
 
 # Bars between two progress lines of a window.
@@ -35,18 +35,23 @@ ADMIN_TIMEOUT_S = 30.0
 @task(name="trade_paper")
 def trade_paper(market: Market, research: Research, rules: Rules, operations: OperationsSettings) -> Window:
     """Trade `paper_bars` bars with the newest fold's model; never retried here: the next run resumes."""
-    session_id = f"paper-{market.name}"
-    path = operations.var / "journal" / f"{session_id}.sqlite"
-    setup = setup_of(market, research, rules, session_id=session_id, forecaster=stitched(research.folds[-1:], "network", Timeframe(market.timeframe)))
+    forecaster = stitched(research.folds[-1:], "network", Timeframe(market.timeframe))
+    return paper_window(market, setup_of(market, research, rules, session_id=f"paper-{market.name}", forecaster=forecaster), rules, operations)
+
+
+def paper_window(market: Market, setup: Setup, rules: Rules, operations: OperationsSettings) -> Window:
+    """Go on from where the journal ends and trade on paper; SIGTERM ends it cleanly."""
+    path = operations.var / "journal" / f"{setup.session_id}.sqlite"
     feed, tell = streamed(market, rules, operations), told_every(TELL_EVERY)
 
     def now() -> datetime:
         return market_now(open_exchange(connection(running_exchange(operations))))
 
     with (
-        ending_cleanly(session_id) as ending,
-        overseen(operations, session_id, rules.risk.max_data_age_s, now) as oversight,
-        Chain(path, sync=True) as chain,
+        ending_cleanly(setup.session_id) as ending,
+        overseen(operations, setup.session_id, rules.risk.max_data_age_s, now) as oversight,
+        WatchedChain(path, sync=True) as chain,
+        halted_by_stalls(operations, setup.session_id, chain, setup.trading.journal.stall_s),
     ):
         feed.ending = ending
         before = Journal(chain, setup.settings_hash).recover(setup.instruments)
@@ -56,14 +61,15 @@ def trade_paper(market: Market, research: Research, rules: Rules, operations: Op
             tell(step)
 
         result = paper(feed, setup, chain, on_step, watch=oversight.watch)
-    return summary(session_id, path, result, None if before is None else before.last, asked=ending.asked)
+    return summary(setup.session_id, path, result, None if before is None else before.last, asked=ending.asked)
 
 
 def streamed(market: Market, rules: Rules, operations: OperationsSettings) -> EndableFeed:
     """The market's stream, asked for one more bar at a time when the exchange waits for us."""
     greeting = running_exchange(operations)
     bounds = Bounds(max_events=rules.trading.paper_bars, ends_at=market.ends_at, advance=advance_of(greeting.admin))
-    return EndableFeed(source_of(operations), lambda: open_streams(connection(greeting)), market.symbols, Timeframe(market.timeframe), bounds)
+    config, dialect = connection(greeting, market.dialect), market.dialect
+    return EndableFeed(source_of(operations, dialect), lambda: open_streams(config, dialect.client), market.symbols, Timeframe(market.timeframe), bounds)
 
 
 def advance_of(admin: str) -> Callable[[], None]:

@@ -4,6 +4,9 @@ The holder of the lease has a lock, which the kernel gives back when it dies, ho
 often that it is there. A process that is stopped and not dead keeps its lock and falls silent: another may then take over under the next token, and
 when the first one wakes up, its token is old and its orders are refused. Tokens that only grow are called fencing tokens (Kleppmann, Designing
 Data-Intensive Applications, 2017, chapter 8).
+
+Where no token can be written, because the disk is full, the lock alone can do: whoever has it knows that the last holder of a lock is gone. A holder
+by the lock says nothing; others may take it for silent and follow it under the next token, which ends its permission as any newer token does.
 """
 
 from __future__ import annotations
@@ -37,13 +40,16 @@ class LeaseSeen:
 
 
 class ArmedLease:
-    """Permission to send orders until `expires_at`, while nobody took it over. `took_over` says that its last holder is silent and not proven dead."""
+    """Permission to send orders until `expires_at`, while nobody took it over. `took_over` says that its last holder is silent and not proven dead.
 
-    def __init__(self, path: Path, expires_at: datetime, *, silence_s: float = SILENCE_S) -> None:
+    `lock_may_do`: the permission is also given by the lock alone, where nothing can be written; for whoever only closes. `unwritten` says that it was.
+    """
+
+    def __init__(self, path: Path, expires_at: datetime, *, silence_s: float = SILENCE_S, lock_may_do: bool = False) -> None:
         self.expires_at = expires_at
         self._store, self._silence_s, self._clock = path.with_name(path.name + ".sqlite"), silence_s, WallClock()
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = _locked(path)
+        self._lock, self._lock_may_do, self.unwritten = _locked(path), lock_may_do, False
         self._db: sqlite3.Connection | None = _open(self._store)
         try:
             self.token = self._take(path)
@@ -52,6 +58,8 @@ class ArmedLease:
             raise
         self.took_over = self._lock is None
         self._ended = threading.Event()
+        if self.unwritten:
+            return
         threading.Thread(target=self._keep_saying, name="lease", daemon=True).start()
 
     def __enter__(self) -> ArmedLease:
@@ -65,13 +73,14 @@ class ArmedLease:
         if self._db is None or now >= self.expires_at:
             state = "released" if self._db is None else f"over since {self.expires_at.isoformat()}"
             raise GateClosed(f"expected an armed lease, found one {state}: arm again to trade")
-        if not _say(self._db, self.token, self._clock.seconds()):
+        newest = _newest(self._db) == self.token if self.unwritten else _say(self._db, self.token, self._clock.seconds())
+        if not newest:
             raise GateClosed(f"expected token {self.token} to be the newest, found that another process took over while this one was silent: let it end")
 
     def release(self) -> None:
         """Give the permission back."""
         if self._db is not None:
-            if hasattr(self, "token"):
+            if hasattr(self, "token") and not self.unwritten:
                 self._ended.set()
                 _say(self._db, self.token, -self._silence_s)
             self._db.close()
@@ -92,8 +101,17 @@ class ArmedLease:
         if held or (found is None and self._lock is None):
             self._db.execute("ROLLBACK")
             raise GateClosed(f"expected to be the only armed desk, found {path} held by another process: stop that one first")
-        self._db.execute("INSERT OR REPLACE INTO lease VALUES (1, ?, ?, ?)", (token + 1, self._clock.seconds(), self._lock is not None))
-        self._db.execute("COMMIT")
+        try:
+            self._db.execute("INSERT OR REPLACE INTO lease VALUES (1, ?, ?, ?)", (token + 1, self._clock.seconds(), self._lock is not None))
+            self._db.execute("COMMIT")
+        except sqlite3.OperationalError as error:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            # The last holder was one with a lock, which is free, or it has given the lease back: nobody else may send.
+            self.unwritten = self._lock_may_do and self._lock is not None and bool(locked or heard < 0)
+            if not self.unwritten:
+                raise GateClosed(f"expected to write a token to {self._store}, found {error}: free space on that disk") from error
+            return int(token)
         return int(token) + 1
 
     def _keep_saying(self) -> None:
@@ -126,6 +144,12 @@ def lease_seen(path: Path) -> LeaseSeen | None:
 def _say(db: sqlite3.Connection, token: int, at_s: float) -> bool:
     """Note when the holder of this token was heard; False when the token is no longer the newest."""
     return db.execute("UPDATE lease SET heard = ? WHERE token = ?", (at_s, token)).rowcount == 1
+
+
+def _newest(db: sqlite3.Connection) -> int:
+    """The newest token."""
+    found = db.execute("SELECT token FROM lease").fetchone()
+    return int(found[0]) if found else 0
 
 
 def _open(path: Path) -> sqlite3.Connection:

@@ -7,7 +7,10 @@ import signal
 import pytest
 
 from configs.operations import OperationsSettings
+from configs.vocabulary import TradingState
 from desk.errors import JournalStalled
+from tasks.oversight import resume, switch_of
+from tasks.stalls import STALLED
 from tasks.standing import lease_of
 from tasks.values import Market
 from tests.drills.traders import Start, approved, booked, each_once, executed, held, ledger, steps_of, still_open, window
@@ -54,6 +57,7 @@ def test_a_full_disk_ends_trading_with_a_named_error_and_no_order_is_sent_unwrit
 
     assert 1 == trader.returncode
     assert "JournalStalled: expected to append" in complaints
+    assert switch_of(operations).read().reason.startswith(f"{STALLED}: expected to append")
     assert len(ledger(operations)) > 5
     assert {order["clientOrderId"] for order in ledger(operations)} <= approved(operations, market)
     assert booked(operations, market) <= executed(operations)
@@ -62,7 +66,9 @@ def test_a_full_disk_ends_trading_with_a_named_error_and_no_order_is_sent_unwrit
 @pytest.mark.slow
 @pytest.mark.timeout(60)
 def test_a_journal_too_slow_for_its_bound_lets_no_order_leave(operations: OperationsSettings, market: Market) -> None:
-    """The first window trades; in the second no entry is on the disk soon enough. What it wrote before it stopped does no harm to the third."""
+    """The first window trades; in the second no entry is on the disk soon enough, which halts the desk. What it wrote before it stopped does no harm
+    once a person resumed.
+    """
     window(operations, market, 3)
     sent = len(ledger(operations))
 
@@ -70,5 +76,7 @@ def test_a_journal_too_slow_for_its_bound_lets_no_order_leave(operations: Operat
         window(operations, market, 3, stall_s=1e-9)
 
     assert sent == len(ledger(operations))
+    assert TradingState.HALTED is switch_of(operations).read().state
+    resume(operations, "another disk")
     assert 3 == window(operations, market, 3).bars
     assert each_once(operations)

@@ -1,13 +1,14 @@
-"""A live trader as a process of its own on a practice exchange process, and the exchange's ledger to compare its journal with."""
+"""A trader as a process of its own on a practice exchange process, and the exchange's ledger to compare its journal with."""
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -17,7 +18,8 @@ from configs.learning import LearningSettings
 from configs.market import MarketSettings, PracticeSettings
 from configs.operations import OperationsSettings
 from configs.risk import RiskSettings
-from configs.trading import JournalSettings, TradingSettings
+from configs.trading import ExecutionSettings, JournalSettings, TradingSettings
+from configs.vocabulary import Route
 from desk.books.journal import Journal
 from desk.chain import Chain
 from desk.modes import Setup
@@ -25,6 +27,7 @@ from desk.strategy.policy import View
 from tasks.live import live_window
 from tasks.services import recorded_exchange
 from tasks.standing import venue_of
+from tasks.trade import paper_window
 from tasks.values import Market, Rules, Window
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,16 +36,16 @@ MARKET = MarketSettings(practice=PracticeSettings(seed=5, symbols=SYMBOLS, histo
 
 # With a number of bytes no file of it may grow beyond that: its disk is full.
 TRADER = """
-import resource, sys
+import json, resource, sys
 from pathlib import Path
 from configs.operations import OperationsSettings
 from tasks.values import Market, Rules, Window
 from tests.drills.traders import window
 
-var, market, bars, room = sys.argv[1:]
+var, market, bars, room, how = sys.argv[1:]
 if int(room):
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(room), int(room)))
-window(OperationsSettings(var=Path(var)), Market.model_validate_json(market), int(bars), said=sys.stdout)
+window(OperationsSettings(var=Path(var)), Market.model_validate_json(market), int(bars), sys.stdout, **json.loads(how))
 """
 
 
@@ -61,12 +64,15 @@ class Restless:
         return 1.0 if view.previous < 0.75 else 0.5
 
 
-def window(operations: OperationsSettings, market: Market, bars: int, said: TextIO | None = None, stall_s: float = 5.0) -> Window:
-    """One live window of `bars`, with stops that rest; in whatever process asks for it."""
-    trading = TradingSettings(paper_bars=bars, protective_stop=0.2, journal=JournalSettings(stall_s=stall_s))
+def window(
+    operations: OperationsSettings, market: Market, bars: int, said: TextIO | None = None, *, mode: str = "live", stall_s: float = 5.0, slice_s: float = 0.0
+) -> Window:
+    """One window of `bars`, with stops that rest; in whatever process asks for it. With `slice_s` every order rests at the touch first, for so long."""
+    execution = ExecutionSettings(route=Route.ICEBERG, route_above=1, slices=2, slice_seconds=slice_s) if slice_s else ExecutionSettings()
+    trading = TradingSettings(paper_bars=bars, protective_stop=0.2, journal=JournalSettings(stall_s=stall_s), execution=execution)
     rules = Rules(trading=trading, risk=RiskSettings(), learning=LearningSettings(), settings_hash="settings-1")
-    setup = Setup(f"live-{market.name}", "settings-1", market.grid(), Restless(said), trading, RiskSettings())
-    return live_window(market, setup, rules, operations, 5)
+    setup = Setup(f"{mode}-{market.name}", "settings-1", market.grid(), Restless(said), trading, RiskSettings())
+    return live_window(market, setup, rules, operations, 5) if mode == "live" else paper_window(market, setup, rules, operations)
 
 
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -74,12 +80,16 @@ Start = Callable[..., "subprocess.Popen[str]"]
 
 @contextmanager
 def traders(operations: OperationsSettings, market: Market) -> Iterator[Start]:
-    """`start(closes, bars, room)` starts a trader with a window of `bars`, and waits until it has seen so many closes. None is left at the end."""
+    """`start(closes, bars, room, environment, **how)` starts a trader with a window of `bars`, and waits until it has seen so many closes.
+
+    None is left at the end.
+    """
     running: list[subprocess.Popen[str]] = []
 
-    def start(closes: int, bars: int = 500, room: int = 0) -> subprocess.Popen[str]:
-        command = [sys.executable, "-c", TRADER, str(operations.var), market.model_dump_json(), str(bars), str(room)]
-        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    def start(closes: int, bars: int = 500, room: int = 0, environment: Mapping[str, str] | None = None, **how: Any) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", TRADER, str(operations.var), market.model_dump_json(), str(bars), str(room), json.dumps(how)]
+        inherited = {**os.environ, **(environment or {})}
+        process = subprocess.Popen(command, cwd=ROOT, env=inherited, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         running.append(process)
         assert process.stdout is not None
         heard = {process.stdout.readline() for _ in range(closes * len(SYMBOLS))}
@@ -112,8 +122,8 @@ def held(operations: OperationsSettings, market: Market) -> dict[str, Decimal]:
     return {base: amount for base, (amount, lot) in amounts.items() if amount >= lot}
 
 
-def journal_of(operations: OperationsSettings, market: Market) -> Path:
-    return operations.var / "journal" / f"live-{market.name}.sqlite"
+def journal_of(operations: OperationsSettings, market: Market, mode: str = "live") -> Path:
+    return operations.var / "journal" / f"{mode}-{market.name}.sqlite"
 
 
 def booked(operations: OperationsSettings, market: Market) -> set[tuple[str, str]]:

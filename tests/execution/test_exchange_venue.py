@@ -66,6 +66,8 @@ def test_the_allow_list_proves_a_refusal(error: type[Exception], response: str) 
         (ccxt.RequestTimeout, answer(-1007, "Timeout waiting for response from backend server. Send status unknown")),
         (ccxt.ExchangeError, answer(-9999, "something new")),
         (ccxt.OrderNotFound, answer(-2013, "Order does not exist.")),
+        # No InvalidOrder to ccxt, and no code that is documented to prove anything: a reducing order that another one is in the way of is asked for.
+        (ccxt.OperationRejected, answer(-4118, "ReduceOnly Order Failed. Please check your existing position and open orders.")),
         (ccxt.BadResponse, "<html>"),
         (ccxt.InvalidOrder, "[]"),
     ],
