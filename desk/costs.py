@@ -15,7 +15,8 @@ def trade_cost_fraction(half_spread_bps: float, impact_bps: float, participation
     """Price given up by a trade that takes the share `participation` in [0, 1] of a bar's volume, as a fraction of price.
 
     Half the spread plus square-root impact, both in basis points (Almgren et al. 2005 for the exponent's family; .5 as is usual).
-    NaN participation gives NaN. `participation` is what all fills of the bar take together: then splitting a trade saves nothing.
+    NaN participation gives NaN. `participation` is what all fills of the bar take together: then splitting a trade saves nothing
+    (`desk.execution.fills.impact_share` says what one of them pays).
     """
     return (half_spread_bps + impact_bps * participation**0.5) * _BASIS_POINT
 

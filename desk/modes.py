@@ -203,6 +203,7 @@ def described(setup: Setup, mode: Mode) -> dict[str, Any]:
         "risk": setup.risk.model_dump(mode="json"),
         "recipe": setup.recipe.name if setup.recipe else None,
         "features": setup.recipe.hash if setup.recipe else None,
+        "funding": [[symbol, end.isoformat(), rate] for (symbol, end), rate in setup.funding.items()],
     }
 
 

@@ -103,6 +103,8 @@ def setup_of(run: Run, policy: Strategy, forecaster: Forecaster | None) -> Setup
         risk=RiskSettings.model_validate(recorded["risk"]),
         recipe=features,
         forecaster=forecaster,
+        # Runs recorded before rates were have none.
+        funding={(symbol, datetime.fromisoformat(end)): rate for symbol, end, rate in recorded.get("funding", ())},
     )
 
 

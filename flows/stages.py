@@ -8,6 +8,7 @@ from configs.settings import Settings
 from flows.run import Progress
 from tasks.backtest import backtest_stitched
 from tasks.features import build_features
+from tasks.funding import ingest_funding
 from tasks.ingest import ingest_candles
 from tasks.live import trade_live
 from tasks.market import open_market
@@ -40,11 +41,12 @@ class Chain:
         """Ingest, validate, build features, then tune and train every fold."""
         learning, operations, step = self.settings.learning, self.settings.operations, self.progress.step
         raw = step("ingest candles", ingest_candles, market, operations)
+        funding = ingest_funding(market, operations)
         validated = step("validate bars", validate_bars, raw, market, operations)
         features = step("build features", build_features, validated, learning.recipe, operations)
         titles = [f"fold {fold + 1} of {learning.folds.n_folds}" for fold in range(learning.folds.n_folds)] + ["the model to trade"]
         folds = tuple(step(f"tune and train {title}", train_fold, fold, validated, features, learning, operations) for fold, title in enumerate(titles))
-        return Research(validated=validated, features=features, folds=folds)
+        return Research(validated=validated, features=features, folds=folds, funding=funding)
 
     def backtest(self, market: Market, research: Research) -> Backtested:
         """Backtest the stitched out-of-sample forecasts beside the baselines."""

@@ -6,7 +6,7 @@ The newest `holdout_share` of the rows is one more span behind the folds: its mo
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,10 @@ from models.scores import information_coefficient
 from models.training import fit
 from models.tuning import Tuned, tune
 from models.windows import Table
+
+# Optimiser steps after which every weight depends on the data.
+GLIMPSE_STEPS = 3
+GLIMPSE_ROWS = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,3 +76,16 @@ def learn(table: Table, span: Span, learning: LearningSettings, folder: Path, le
         collapsed=fitted.collapsed,
         identity=fitted.identity,
     )
+
+
+def glimpse(table: Table, span: Span, learning: LearningSettings) -> tuple[Table, NDArray[np.float32], NDArray[np.float32]]:
+    """The last rows before a fold's test span and the first one in it, with the mean forecasts [time, asset] there of the network after its first steps, and
+    of the linear model: enough to see what the two may learn from.
+    """
+    network = fit(
+        table, span.train, learning.network, learning.training, lookback_bars=learning.lookback_bars, seed=learning.training.seed, steps=GLIMPSE_STEPS
+    )
+    linear = LinearForecaster.fit(table, span.train)
+    rows = slice(max(int(span.test[0]) - GLIMPSE_ROWS, 0), int(span.test[0]) + 1)
+    seen = replace(table, features=table.features[rows], labels=table.labels[rows], closes=table.closes[rows], times=table.times[rows])
+    return seen, predict(network, seen)[0], linear.predict(seen)[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -29,8 +29,10 @@ def stitched(folds: Sequence[FoldFit], kind: str, timeframe: Timeframe) -> Forec
     return Stitched([(begin, end, load(fold.folder / kind)) for fold, begin, end in zip(ordered, begins, [*begins[1:], FOREVER], strict=True)])
 
 
-def setup_of(market: Market, research: Research, rules: Rules, *, session_id: str, forecaster: Forecaster) -> Setup:
-    """A session's setup with the strategy that the settings name."""
+def setup_of(
+    market: Market, research: Research, rules: Rules, *, session_id: str, forecaster: Forecaster, funding: Mapping[tuple[str, datetime], float] | None = None
+) -> Setup:
+    """A session's setup with the strategy that the settings name. `funding`: known rates of contracts, by symbol and end of bar."""
     return Setup(
         session_id=session_id,
         settings_hash=rules.settings_hash,
@@ -40,4 +42,5 @@ def setup_of(market: Market, research: Research, rules: Rules, *, session_id: st
         risk=rules.risk,
         recipe=recipe.load(research.features.recipe),
         forecaster=forecaster,
+        funding=funding or {},
     )

@@ -14,13 +14,15 @@ from numpy.typing import NDArray
 
 from configs.operations import OperationsSettings
 from configs.vocabulary import Timeframe
+from desk.backtest.frames import FILLS, REFUSALS
 from desk.backtest.panel import Panel
-from desk.backtest.result import FILLS, REFUSALS, Frames, Result, first_difference
+from desk.backtest.result import Frames, Result, first_difference
 from desk.backtest.robustness import Case
 from desk.backtest.scenarios import Scenario, frame_of
 from desk.backtest.thresholds import Heard
 from desk.errors import BookMismatch
 from desk.instruments import Instrument
+from desk.market.funding import laid_along, rates_due
 from desk.market.stored_feed import StoredFeed
 from desk.modes import backtest
 from desk.session import SessionResult
@@ -28,10 +30,11 @@ from desk.strategy.forecast import Forecaster
 from tasks.assembly import setup_of, stitched
 from tasks.features import bars_and_features
 from tasks.ledger import trials_of
+from tasks.lookahead import decisions_check, learning_check
 from tasks.places import lake_of
 from tasks.policies import artefact_task
 from tasks.robustness import Beyond, write_robustness
-from tasks.values import Backtested, Market, Research, Rules
+from tasks.values import Backtested, Check, Market, Research, Rules
 
 # Bars before a made-up bad day in which the model comes to hold what it wants.
 LEAD_BARS = 48
@@ -41,7 +44,8 @@ LEAD_BARS = 48
 def backtest_stitched(market: Market, research: Research, rules: Rules, operations: OperationsSettings, *, folder: Path) -> Backtested:
     """The network by the session, the kernel beside it, and the baselines by the kernel; all on the same bars, costs and limits."""
     bars = lake_of(operations).read(research.validated.clean)
-    bench = Bench(market, research, rules, bars)
+    rates = rates_due(lake_of(operations).read(research.funding), Timeframe(market.timeframe)) if research.funding else {}
+    bench = Bench(market, research, rules, bars, rates)
     network = Heard(bench.forecaster("network"))
     session = bench.session("network", network)
     exposures = bench.exposures(session)
@@ -60,6 +64,7 @@ def backtest_stitched(market: Market, research: Research, rules: Rules, operatio
         fills=len(session.fills),
         refusals=len(session.refusals),
         kernel_agrees=agreed,
+        lookahead=(bench.decisions_check(session), learning_check(bars, research.folds[-1].starts, rules.learning)),
         holdout_from=research.folds[-1].starts,
         trials=len(trials_of(operations, research.validated.clean.table)),
     )
@@ -73,6 +78,7 @@ class Bench:
     research: Research
     rules: Rules
     bars: pl.DataFrame
+    rates: Mapping[tuple[str, datetime], float]
 
     @property
     def panel(self) -> Panel:
@@ -87,6 +93,15 @@ class Bench:
         """Trade the stored bars, by the path that paper and live take."""
         return self._traded(f"backtest-{kind}", forecaster, StoredFeed(self.bars, start=self.research.folds[0].starts))
 
+    def decisions_check(self, session: SessionResult) -> Check:
+        """Whether the network's decisions would have been the same with other bars to come."""
+        starts = self.research.folds[0].starts
+
+        def again(bars: pl.DataFrame) -> SessionResult:
+            return self._traded("backtest-lookahead", self.forecaster("network"), StoredFeed(bars, start=starts))
+
+        return decisions_check(self.bars, starts, Timeframe(self.market.timeframe), session, again)
+
     def answer(self, scenario: Scenario) -> NDArray[np.float64]:
         """What the network wants on a scenario's bars [time, asset]: it trades them from a while before until they are no longer watched."""
         bars, first = scenario.case.bars, max(scenario.begins - LEAD_BARS, 0)
@@ -96,7 +111,8 @@ class Bench:
         return self.exposures(self._traded(f"backtest-{scenario.name}", self.forecaster("network"), StoredFeed(told, start=starts)))
 
     def _traded(self, session_id: str, forecaster: Forecaster, feed: StoredFeed) -> SessionResult:
-        return backtest(feed, setup_of(self.market, self.research, self.rules, session_id=session_id, forecaster=forecaster))
+        setup = setup_of(self.market, self.research, self.rules, session_id=session_id, forecaster=forecaster, funding=self.rates)
+        return backtest(feed, setup)
 
     def exposures(self, session: SessionResult) -> NDArray[np.float64]:
         """The session's targets as an array [time, asset], NaN where none was set."""
@@ -114,7 +130,9 @@ class Bench:
 
     def case(self, exposures: NDArray[np.float64]) -> Case:
         """These exposures on the tested bars, to be played and played again otherwise."""
-        return Case(self.panel, exposures, self.rules.trading.costs, self.rules.risk, self.rules.trading, self.market.grid())
+        panel, trading = self.panel, self.rules.trading
+        funding = laid_along(self.rates, panel.closed_at, panel.symbols) if self.rates else None
+        return Case(panel, exposures, trading.costs, self.rules.risk, trading, self.market.grid(), funding)
 
     def baselines(self) -> Mapping[str, Result]:
         """What the network must beat: a linear model on the same features, holding everything, and doing nothing."""

@@ -15,7 +15,7 @@ from configs.market import MarketSettings
 from configs.operations import OperationsSettings
 from configs.vocabulary import VenueName
 from desk.errors import PreflightFailed
-from desk.execution.ccxt_settings import constructor_config, facade_config
+from desk.execution.ccxt_settings import Dialect, constructor_config, facade_config
 from desk.execution.guarded import GuardedExchange
 from desk.instruments import Instrument
 from desk.market.exchange_source import PAGE_LIMITS, ExchangeSource, open_exchange
@@ -27,7 +27,7 @@ from tasks.oversight import breaker_of
 from tasks.places import lake_of
 from tasks.policies import network_retries
 from tasks.services import Greeting, ensure_exchange, recorded_exchange
-from tasks.values import InstrumentRow, Market
+from tasks.values import InstrumentRow, Market, dialect_of
 
 
 @task(name="open_market", **network_retries())
@@ -39,8 +39,8 @@ def open_market(market: MarketSettings, operations: OperationsSettings, candles:
             "set DESK__MARKET__VENUE=practice, and give recorded candles of that venue with --candles"
         )
     facts = ensure_exchange(market, operations, canonical_candles(candles, operations)).market
-    offered = source_of(operations).instruments()
     symbols = tuple(sorted(market.symbols or facts["symbols"]))
+    offered = source_of(operations, dialect_of(symbols)).instruments()
     return Market(
         name=f"{'synthetic' if facts['synthetic'] else 'recorded'}_{facts['hash'][:10]}",
         hash=facts["hash"],
@@ -60,15 +60,15 @@ def _offered(symbol: str, offered: dict[str, Instrument]) -> Instrument:
     return offered[symbol]
 
 
-def connection(greeting: Greeting) -> dict[str, Any]:
+def connection(greeting: Greeting, dialect: Dialect = Dialect.SPOT) -> dict[str, Any]:
     """The ccxt constructor config that reaches this practice exchange."""
-    return constructor_config(greeting.rest, greeting.ws, greeting.api_key, greeting.secret)
+    return constructor_config(greeting.rest, greeting.ws, greeting.api_key, greeting.secret, dialect)
 
 
-def source_of(operations: OperationsSettings) -> ExchangeSource:
+def source_of(operations: OperationsSettings, dialect: Dialect) -> ExchangeSource:
     """The exchange's market data through unmodified ccxt."""
-    greeting = running_exchange(operations)
-    return ExchangeSource(GuardedExchange(open_exchange(connection(greeting)), breaker_of(operations, "data_source")))
+    exchange = open_exchange(connection(running_exchange(operations), dialect), dialect.client)
+    return ExchangeSource(GuardedExchange(exchange, breaker_of(operations, "data_source")))
 
 
 def history_source(market: Market, operations: OperationsSettings, told: Callable[[Handover], None]) -> Source:
@@ -76,8 +76,8 @@ def history_source(market: Market, operations: OperationsSettings, told: Callabl
 
     Which bars those are is kept in raw/sources_MARKET, written before the bars are.
     """
-    first, faces = source_of(operations), running_exchange(operations).facades
-    if not faces:
+    first, faces = source_of(operations, market.dialect), running_exchange(operations).facades
+    if not faces or market.dialect is not Dialect.SPOT:
         return first
     lake = lake_of(operations)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,7 +57,7 @@ def promote_model(
     mlflow.initialise(uri)
     reigning = rival(mlflow.champion(uri, name), newest.identity)
     evidence, baselines = evidence_of(tested, research, operations)
-    decision = decided(evidence, baselines, reigning, learning.promotion)
+    decision = decided(evidence, baselines, reigning, learning.promotion, tested.lookahead)
     figures = {**decision.figures, **companions_of(evidence, baselines, research)}
     (folder / "decision.json").write_text(json.dumps({"promoted": decision.promoted, "reasons": decision.reasons}), encoding="utf-8")
     run_id = recorded(uri, tested, research, figures, folder)
@@ -100,11 +101,15 @@ def evidence_of(tested: Backtested, research: Research, operations: OperationsSe
     return network, {name: Evidence(*parts[name]) for name in ("linear", "buy and hold")}
 
 
-def decided(evidence: Evidence, baselines: dict[str, Evidence], reigning: Registered | None, limits: PromotionSettings) -> Decision:
-    """Ask the gate."""
+def decided(
+    evidence: Evidence, baselines: dict[str, Evidence], reigning: Registered | None, limits: PromotionSettings, lookahead: tuple[Check, ...]
+) -> Decision:
+    """Ask the gate; whoever looks ahead does not pass it either."""
+    from models.promotion import Check as Condition
     from models.promotion import decide
 
-    return decide(evidence, reigning.evidence if reigning else None, baselines, limits)
+    decision = decide(evidence, reigning.evidence if reigning else None, baselines, limits)
+    return replace(decision, checks=(*decision.checks, *(Condition(**check.model_dump()) for check in lookahead)))
 
 
 def companions_of(evidence: Evidence, baselines: dict[str, Evidence], research: Research) -> dict[str, float]:

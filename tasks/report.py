@@ -208,6 +208,7 @@ def charged_words(network: Result, bars: pl.DataFrame, rules: Rules) -> dict[str
         "impact of a whole bar charged, and by the square-root law": f"{costs.impact_bps:.3g} and {told.impact_bps:.3g} basis points",
         "fees by the venue's tiers": f"{owed.tier_fees:.6g} {quote}",
         "interest on what was borrowed": f"{owed.borrowed:.6g} {quote}",
+        **({"funding that contracts paid": f"{network.costs['funding']:.6g} {quote}"} if network.costs.get("funding") else {}),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -12,6 +13,8 @@ from configs.learning import LearningSettings
 from configs.risk import RiskSettings
 from configs.trading import TradingSettings
 from data_contracts.dataset import DatasetRef
+from desk.errors import PreflightFailed
+from desk.execution.ccxt_settings import Dialect
 from desk.instruments import Instrument
 
 
@@ -41,6 +44,14 @@ class InstrumentRow(Value):
         return cls(**{name: str(getattr(instrument, name)) for name in cls.model_fields})
 
 
+def dialect_of(symbols: Sequence[str]) -> Dialect:
+    """Which of a venue's markets symbols belong to; PreflightFailed for some of each: they are two accounts."""
+    contracts = [symbol for symbol in symbols if ":" in symbol]
+    if contracts and len(contracts) < len(symbols):
+        raise PreflightFailed(f"expected coins or contracts, found both in market.symbols: {', '.join(symbols)}; trade them in two runs")
+    return Dialect.LINEAR if contracts else Dialect.SPOT
+
+
 class Market(Value):
     """The market a run works on. `name` keys lake tables and journals; it holds the tape's content hash when the tape is fixed."""
 
@@ -53,6 +64,11 @@ class Market(Value):
     synthetic: bool
     description: str
     instruments: tuple[InstrumentRow, ...]
+
+    @property
+    def dialect(self) -> Dialect:
+        """Which of the venue's markets this is: coins, or contracts."""
+        return dialect_of(self.symbols)
 
     def grid(self) -> dict[str, Instrument]:
         """Instruments by symbol."""
@@ -104,6 +120,15 @@ class FoldFit(Value):
     identity: str
 
 
+class Check(Value):
+    """One condition of the gate: what was found, what was needed."""
+
+    name: str
+    found: str
+    needed: str
+    passed: bool
+
+
 class Backtested(Value):
     """Where the stitched out-of-sample backtest lies and what it measured, by strategy."""
 
@@ -112,19 +137,11 @@ class Backtested(Value):
     fills: int
     refusals: int
     kernel_agrees: str
+    lookahead: tuple[Check, ...]
     path_ics: tuple[float, ...]
     path_interval: tuple[float, float] | None = None
     holdout_from: datetime
     trials: int
-
-
-class Check(Value):
-    """One condition of the gate: what was found, what was needed."""
-
-    name: str
-    found: str
-    needed: str
-    passed: bool
 
 
 class Promoted(Value):
@@ -166,11 +183,13 @@ class Rules(Value):
 
 
 class Research(Value):
-    """What research produced: admitted bars, features, one fit per fold; the last fold is the holdout's, the model that may trade."""
+    """What research produced: admitted bars, features, one fit per fold, the rates that contracts paid; the last fold is the holdout's, the model that may
+    trade."""
 
     validated: Validated
     features: Features
     folds: tuple[FoldFit, ...]
+    funding: DatasetRef | None = None
 
 
 class Verdict(Value):

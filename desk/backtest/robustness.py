@@ -7,9 +7,10 @@ asked again.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import product
 
 import numpy as np
 import polars as pl
@@ -45,7 +46,10 @@ FEWEST_MARKETS, MOST_MARKETS = 4, 40
 
 @dataclass(frozen=True)
 class Case:
-    """Everything a simulation needs, to be played and played again otherwise; `targets` are exposures [time, asset], NaN where none was set."""
+    """Everything a simulation needs, to be played and played again otherwise; `targets` are exposures [time, asset], NaN where none was set.
+
+    `funding`: rates [time, asset] that contracts paid, where they are known.
+    """
 
     bars: Panel
     targets: Floats
@@ -53,15 +57,25 @@ class Case:
     limits: RiskSettings
     trading: TradingSettings
     instruments: Mapping[str, Instrument] | None = None
+    funding: Floats | None = None
 
     @cached_property
     def result(self) -> Result:
         """The kernel's account of it."""
-        return simulate(self.bars, self.targets, self.costs, self.limits, instruments=self.instruments, trading=self.trading)
+        return simulate(self.bars, self.targets, self.costs, self.limits, instruments=self.instruments, trading=self.trading, funding=self.funding)
 
     def late(self, bars: int) -> Case:
         """The same decisions, carried out so many bars later."""
         return replace(self, targets=delayed(self.targets, bars))
+
+    def swept(self, targets_of: Callable[..., Floats], grid: Mapping[str, Sequence[float]]) -> pl.DataFrame:
+        """Other exposures at every point of a grid, as `desk.backtest.skipping.sweep` tells them."""
+        if self.funding is None:
+            return sweep(self.bars, targets_of, grid, self.costs, self.limits, instruments=self.instruments, trading=self.trading)
+        points = list(product(*grid.values()))
+        played = [replace(self, targets=targets_of(self.bars, **dict(zip(grid, point, strict=True)))).result for point in points]
+        rows = [(*point, float(each.equity[-1]), each.measures["sharpe"], int(each.measures["fills"])) for point, each in zip(points, played, strict=True)]
+        return pl.DataFrame(rows, schema=[*grid, "equity", "sharpe", "fills"], orient="row")
 
     def dearer(self, factor: float) -> Case:
         """The same decisions, each cost times `factor`."""
@@ -99,7 +113,7 @@ def plateau(case: Case) -> pl.DataFrame:
         return delayed(case.targets, bars_late) * size
 
     grid: dict[str, Sequence[float]] = {"size": SIZES, "bars_late": DELAYS}
-    return sweep(case.bars, varied, grid, case.costs, case.limits, instruments=case.instruments, trading=case.trading)
+    return case.swept(varied, grid)
 
 
 def share_near_best(found: pl.DataFrame) -> float:

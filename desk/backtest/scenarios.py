@@ -205,6 +205,6 @@ def _ruled_day(case: Case, recorded: Panel, day: np.datetime64) -> Scenario | No
     symbols = tuple(symbol for symbol, there in zip(recorded.symbols, traded, strict=True) if there)
     bars = replace(recorded, times=recorded.times[first:ends], symbols=symbols, **columns)
     targets = np.where(np.isnan(bars.close), np.nan, 1.0)
-    ruled = replace(case, bars=bars, targets=targets)
+    ruled = replace(case, bars=bars, targets=targets, funding=None)
     said = "the recorded bars, fully invested at every close since a week before"
     return Scenario(str(day.astype("datetime64[D]")), said, ruled, int(begins - first), int(ends - first))

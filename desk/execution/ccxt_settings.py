@@ -32,6 +32,11 @@ class Dialect(StrEnum):
     SPOT = "spot"  # ccxt.binance
     LINEAR = "linear"  # ccxt.binanceusdm: USD-M perpetuals
 
+    @property
+    def client(self) -> str:
+        """The ccxt class that speaks it."""
+        return "binance" if self is Dialect.SPOT else "binanceusdm"
+
 
 def constructor_config(rest_url: str, ws_url: str, api_key: str, secret: str, dialect: Dialect = Dialect.SPOT) -> dict[str, Any]:
     """Config for the ccxt class of a dialect, its async and its pro twin. `rest_url` http://127.0.0.1:PORT, `ws_url` ws://127.0.0.1:PORT, no slash after."""

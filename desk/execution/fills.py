@@ -21,6 +21,19 @@ def fill_lots(order_lots: int, volume: float, lot: float, participation_cap: flo
     return min(order_lots, max(lots_of(participation_cap * volume, lot) - taken, 0))
 
 
+def impact_share(lots: int, volume: float, lot: float, taken: int = 0) -> float:
+    """Share of a bar's `volume` (base units, > 0) whose impact a fill of `lots` pays where `taken` lots of that bar were filled before it.
+
+    All fills of a bar together then pay the impact of their sum, however it is split: each pays what it adds, (b^1.5 - a^1.5) / (b - a) for a
+    bar taken from share a to share b, which is the root of this share.
+    """
+    if taken == 0:
+        return lots * lot / volume
+    before, after = math.sqrt(taken * lot / volume), math.sqrt((taken + lots) * lot / volume)
+    root = (after * after + after * before + before * before) / (after + before)
+    return root * root
+
+
 def fill_ticks(open_price: float, tick: float, sign: int, half_spread_bps: float, impact_bps: float, participation: float) -> int:
     """Price in ticks of a fill at a bar's open (> 0, quote): worse by spread and impact, then rounded against us; `sign` +1 buys, -1 sells."""
     # The root takes longer than all the rest: none where it would be multiplied by 0.

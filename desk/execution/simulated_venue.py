@@ -17,7 +17,7 @@ import numpy as np
 from configs.trading import CostSettings, PerpetualSettings
 from configs.vocabulary import OrderKind, OrderLife, Side
 from desk.events import Approved, Bar, BarsClosed, Fill, Order
-from desk.execution.fills import fill_lots, fill_ticks, ration
+from desk.execution.fills import fill_lots, fill_ticks, impact_share, ration
 from desk.execution.perpetual import FORCED, FUNDING, FUNDING_STEP, doomed, funding_units, margined_lots, settlements
 from desk.execution.resting import Touch, touch, triggered
 from desk.execution.venue import Account, Answer, Outcome
@@ -225,7 +225,8 @@ class SimulatedVenue:
         if not at.crosses:
             ticks = ticks_of(at.price, tick, sign)
         else:
-            ticks = fill_ticks(at.price, tick, sign, self._costs.half_spread_bps, self._costs.impact_bps, (taken + lots) * lot / bar.volume)
+            share = impact_share(lots, bar.volume, lot, taken)
+            ticks = fill_ticks(at.price, tick, sign, self._costs.half_spread_bps, self._costs.impact_bps, share)
         if limit and sign * (ticks - limit) > 0:
             ticks = limit
         return _Plan(self._affordable(order, lots, ticks), ticks, rested=not at.crosses)

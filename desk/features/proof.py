@@ -74,7 +74,7 @@ def _experiments(recipe: Recipe, bars: pl.DataFrame, compute: Compute) -> Iterat
     for share in random.uniform(0.6, 0.95, CUTS):
         past = place < (total * share).cast(pl.Int64)
         kept = bars.filter(past).select(batch.KEYS)
-        for world in (bars.filter(past), pl.concat([bars.filter(past), _distorted(bars.filter(~past), random)])):
+        for world in (bars.filter(past), pl.concat([bars.filter(past), distorted(bars.filter(~past), random)])):
             yield 0, (recipe.names, compute(recipe, world).join(kept, on=batch.KEYS, how="semi", maintain_order="left"))
     for feature in recipe.features:
         alone = replace(recipe, features=(feature,), warmup_bars=feature.warmup_bars)
@@ -83,12 +83,12 @@ def _experiments(recipe: Recipe, bars: pl.DataFrame, compute: Compute) -> Iterat
             yield 1, ((feature.name,), compute(alone, bars.filter(place >= start)).filter(place >= feature.warmup_bars))
     for symbol in bars["symbol"].unique().sort():
         own, others = bars.filter(pl.col("symbol") == symbol), bars.filter(pl.col("symbol") != symbol)
-        stranger = _distorted(own.with_columns(symbol=pl.lit(STRANGER)), random)
-        for world in (own, pl.concat([own, stranger]), pl.concat([own, _distorted(others, random)])):
+        stranger = distorted(own.with_columns(symbol=pl.lit(STRANGER)), random)
+        for world in (own, pl.concat([own, stranger]), pl.concat([own, distorted(others, random)])):
             yield 2, (recipe.names, compute(recipe, world).filter(pl.col("symbol") == symbol))
 
 
-def _distorted(bars: pl.DataFrame, random: np.random.Generator) -> pl.DataFrame:
+def distorted(bars: pl.DataFrame, random: np.random.Generator) -> pl.DataFrame:
     """The same times with other prices and volumes: each bar moved by its own factor, far outside what it was."""
     price, volume = np.exp(random.normal(0.5, 1.0, len(bars))), np.exp(random.normal(0.0, 2.0, len(bars)))
     return bars.with_columns(*(pl.col(name) * price for name in ("open", "high", "low", "close")), pl.col("volume") * volume)

@@ -22,6 +22,7 @@ from desk.market.wire_errors import asking
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
+MINUTE_MS = 60_000
 NUMBERS = (*PRICES, "volume")
 ROW_WIDTH = 1 + len(NUMBERS)
 # Candles per answer, where that is less than ours: more are not sent, and a pager that hopes for more steps over them.
@@ -35,11 +36,11 @@ def open_exchange(config: Mapping[str, Any], name: str = "binance") -> Any:
     return getattr(ccxt, name)(dict(config))
 
 
-def open_streams(config: Mapping[str, Any]) -> Any:
+def open_streams(config: Mapping[str, Any], name: str = "binance") -> Any:
     """Its streaming twin; belongs to the event loop it is first used in."""
     import ccxt.pro
 
-    return ccxt.pro.binance(dict(config))
+    return getattr(ccxt.pro, name)(dict(config))
 
 
 class ExchangeSource:
@@ -82,6 +83,26 @@ class ExchangeSource:
             if closed:
                 yield _frame(closed, symbol, timeframe)
             cursor = rows[-1][0] + step if rows else cursor + self._page_limit * step
+
+    def funding(self, symbol: str, since: datetime, until: datetime) -> Iterator[pl.DataFrame]:
+        """Pages of a contract's funding rates settled at or after `since` and at or before `until`, in time order (a frame of `data_contracts.funding`).
+
+        Venues tell the instant to the millisecond it was booked in; settled it was on the full minute next to that.
+        """
+        cursor, end = _milliseconds(since), _milliseconds(until) + MINUTE_MS // 2
+        while cursor <= end:
+            with asking(f"funding rates of {symbol}"):
+                answer = self._exchange.fetch_funding_rate_history(symbol, cursor, self._page_limit, {"endTime": end})
+            rows = [(int(row["timestamp"]), row["fundingRate"]) for row in answer if cursor <= int(row["timestamp"]) <= end]
+            if not rows:
+                return
+            yield pl.DataFrame(rows, schema={"settled": pl.Int64, "rate": pl.Float64}, orient="row").select(
+                pl.lit(symbol).alias("symbol"),
+                pl.lit(Timeframe.H1.value).alias("timeframe"),
+                ((pl.col("settled") + MINUTE_MS // 2) // MINUTE_MS * MINUTE_MS * 1000).cast(TIME).alias("open_time"),
+                "rate",
+            )
+            cursor = rows[-1][0] + 1
 
 
 def _news(answer: Sequence[Sequence[Any]], cursor: int, symbol: str) -> list[Sequence[Any]]:

@@ -178,3 +178,19 @@ def test_volatility_leaves_out_what_is_missing() -> None:
     times = np.datetime64("2024-01-01", "us") + np.arange(4000) * np.timedelta64(1, "h")
 
     assert math.isclose(0.02, volatility(Panel(times, ("A/USDT", "B/USDT"), close, close, close, close, close)), rel_tol=0.03)
+
+
+def test_a_case_with_known_funding_is_played_again_at_those_rates(market: Market, open_limits: RiskSettings) -> None:
+    """A tenth of a percent every bar: no point of the plateau, no stress and no placebo may forget it."""
+    bars = market(3, 200, 2)
+    contracts = replace(bars, symbols=("ADA/USDT:USDT", "BTC/USDT:USDT"))
+    free = _case(contracts, np.full((200, 2), 0.4), open_limits)
+    paying = replace(free, funding=np.full((200, 2), 1e-3))
+
+    tested = plateau(paying).filter((pl.col("size") == 1.0) & (pl.col("bars_late") == 0)).row(0, named=True)
+
+    assert paying.result.equity[-1] == tested["equity"]
+    assert paying.result.measures["sharpe"] == tested["sharpe"]
+    assert (plateau(paying)["equity"] < plateau(free)["equity"]).all()
+    assert (stresses(paying)["total_return"] < stresses(free)["total_return"]).all()
+    assert (placebo(paying)["total_return"] < placebo(free)["total_return"]).all()

@@ -130,6 +130,7 @@ def test_each_run_leaves_a_page_that_stands_alone(twice: Any) -> None:
         assert run_id in text
         assert lines(twice)[0]["settings"] in text
         assert "SYNTHETIC" in text
+        assert 2 == text.count("nothing that changes with bars to come")
 
 
 def test_every_line_of_the_log_says_which_run_flow_and_settings(twice: Any) -> None:
