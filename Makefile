@@ -4,7 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
-PEERS  := benchmarks/peers/.venv
+PEERS  := benchmarks/peers
 # two workers: each may start servers of its own
 JOBS   ?= 2
 
@@ -61,12 +61,19 @@ imports: env
 bench: env ## every benchmark, one JSON line each
 	@failed=0; for file in benchmarks/[!_]*.py; do $(BIN)/python $$file || failed=1; done; exit $$failed
 
-bench-peers: $(PEERS)/.installed ## the other backtesters, in an environment of their own; make bench measures against them
+bench-peers: $(PEERS)/.venv/.installed $(PEERS)/.venv-nautilus/.installed $(PEERS)/.venv-freqtrade/.installed ## the other backtesters, in environments of their own; make bench measures against them
 
-$(PEERS)/.installed: benchmarks/peers/requirements.txt
-	@test -x $(PEERS)/bin/pip || $(PYTHON) -m venv $(PEERS)
-	$(PEERS)/bin/python -m pip install -q -r $<
+define peer_environment
+	@test -x $(@D)/bin/pip || $(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install -q -r $<
 	@touch $@
+endef
+
+$(PEERS)/.venv/.installed: $(PEERS)/requirements.txt
+	$(peer_environment)
+
+$(PEERS)/.venv-%/.installed: $(PEERS)/requirements-%.txt
+	$(peer_environment)
 
 prove: env ## every proof at its declared size, one JSON line each
 	$(BIN)/tradewind prove

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from desk.backtest.panel import Panel
-from desk.backtest.skipping import Changes
+from desk.backtest.strides import Changes
 
 # 25 fast windows by 40 slow ones.
 GRID = {"fast": list(range(4, 104, 4)), "slow": list(range(110, 510, 10))}
@@ -21,13 +21,13 @@ BLOCK = 2048
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _changes(sums: NDArray[np.float64], fast: float, slow: float, rows: NDArray[np.int64], exposures: NDArray[np.float64]) -> int:
-    """How many changes were written. `sums` [time + 1] of the closes; nothing is wanted before `slow` bars closed."""
+def _changes(sums: NDArray[np.float64], fast: float, slow: float, rows: NDArray[np.int64]) -> int:
+    """How many changes there are; at which bars is written. `sums` [time + 1] of the closes; nothing is wanted before `slow` bars closed."""
     bars, first = len(sums) - 1, int(slow)
     ends, quick, late = sums[first:], sums[first - int(fast) : bars + 1 - int(fast)], sums[: bars + 1 - first]
     # `above` begins at 8, and 7 holds the bar before.
     above, turned = np.zeros(BLOCK + 8, np.uint8), np.zeros(BLOCK, np.uint8)
-    words, count = turned.view(np.uint64), 0
+    words, found, count = turned.view(np.uint64), np.zeros(BLOCK // 8 + 1, np.int64), 0
     for start in range(0, len(ends), BLOCK):
         many = min(BLOCK, len(ends) - start)
         end, near, far = ends[start : start + many], quick[start : start + many], late[start : start + many]
@@ -37,12 +37,14 @@ def _changes(sums: NDArray[np.float64], fast: float, slow: float, rows: NDArray[
         for row in range(many):
             turned[row] = here[row] != there[row]
         turned[many:] = 0
+        # Every word and every bar of the eight is written, and written over unless it changed: nothing to guess for the processor.
+        hits = 0
         for word in range((many + 7) // 8):
-            if words[word] == 0:
-                continue
-            # Every bar of the eight is written, and written over unless it changed: nothing to guess for the processor.
-            for row in range(8 * word, 8 * word + 8):
-                rows[count], exposures[count] = start + row + first - 1, above[8 + row]
+            found[hits] = 8 * word
+            hits += words[word] != 0
+        for hit in range(hits):
+            for row in range(found[hit], found[hit] + 8):
+                rows[count] = start + row + first - 1
                 count += turned[row]
         above[7] = here[many - 1]
     return count
@@ -53,20 +55,22 @@ class Crossing:
 
     def __init__(self, bars: Panel) -> None:
         self._sums = np.concatenate([[0.0], np.cumsum(bars.close[:, 0])])
+        # In and out by turns, as every crossing is.
+        self._turns = np.arange(1.0, len(self._sums) + 1) % 2
         self._own = threading.local()
 
-    def _room(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    def _room(self) -> NDArray[np.int64]:
         """This thread's, for as many changes as there are bars: memory that comes and goes with every point makes threads wait for each other."""
         if not hasattr(self._own, "room"):
-            self._own.room = np.empty(len(self._sums), np.int64), np.empty(len(self._sums))
-        room: tuple[NDArray[np.int64], NDArray[np.float64]] = self._own.room
+            self._own.room = np.empty(len(self._sums) + 8, np.int64)
+        room: NDArray[np.int64] = self._own.room
         return room
 
     def __call__(self, bars: Panel, *, fast: int, slow: int) -> Changes:
         """Exposure 1 from the close at which the mean of the last `fast` closes rises above that of the last `slow`, 0 from where it falls below."""
-        rows, exposures = self._room()
-        count = _changes(self._sums, float(fast), float(slow), rows, exposures)
-        return Changes(rows[:count].copy(), exposures[:count].copy())
+        rows = self._room()
+        count = _changes(self._sums, float(fast), float(slow), rows)
+        return Changes(rows[:count].copy(), self._turns[:count])
 
     def targets(self, bars: Panel, *, fast: int, slow: int) -> Any:
         """The same in numpy, an exposure at every bar."""

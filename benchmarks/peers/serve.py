@@ -1,11 +1,12 @@
-"""The other backtesters, asked over a pipe: one JSON line in, `{"peer", "arrays"}`, one JSON line out. Runs in benchmarks/peers/.venv.
+"""The other backtesters, asked over a pipe: one JSON line in, `{"peer", "arrays"}`, one JSON line out. Runs in the peer's environment.
 
-The time is taken in here, around the call alone. Every peer gets exposures that are already moved to the bar at whose open they fill, 10 bps
-of fee, 5 bps of slippage, cash 1e7.
+The time is taken in here, around the peer's own run alone: bars and signals are at hand in the form it wants. 10 bps of fee, 5 bps of slippage where
+it knows any, cash 1e7. `fills` leaves out what a peer sells at the end for being open.
 """
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import re
@@ -58,6 +59,7 @@ def raptorbt(arrays: dict[str, Any], kind: str) -> Callable[[], tuple[float, int
 
     columns = [np.ascontiguousarray(arrays[name][:, 0]) for name in ("open", "high", "low", "close", "volume")]
     change = np.diff(arrays["held"][:, 0], prepend=0.0)
+    enters, leaves = change > 0, change < 0
     stamps = np.arange(len(change), dtype=np.int64) * 60_000_000_000
     config = peer.BacktestConfig(initial_capital=CASH, fees=FEE, slippage=SLIPPAGE)
     if kind == "stops":
@@ -65,8 +67,8 @@ def raptorbt(arrays: dict[str, Any], kind: str) -> Callable[[], tuple[float, int
         config.set_fixed_target(GAIN)
 
     def play() -> tuple[float, int]:
-        result = peer.run_single_backtest(stamps, *columns, change > 0, change < 0, config=config)
-        return float(result.equity_curve()[-1]), 2 * int(result.metrics.total_trades)
+        result = peer.run_single_backtest(stamps, *columns, enters, leaves, config=config)
+        return float(result.equity_curve()[-1]), int(result.metrics.total_trades + result.metrics.total_closed_trades)
 
     return play
 
@@ -100,12 +102,12 @@ def raptorbt_stops(arrays: dict[str, Any], _: str) -> Callable[[], tuple[float, 
 
 
 def crossings(arrays: dict[str, Any]) -> np.ndarray:
-    """What is held [time, point] at the open of each bar: one unit where the mean of the last `fast` closes stood above that of the last `slow`."""
-    close, held = arrays["close"][:, 0], np.zeros((len(arrays["close"]), len(arrays["fast"])))
+    """Whether one unit is held [point, time] at the open of each bar: where the mean of the last `fast` closes stood above that of the last `slow`."""
+    close, held = arrays["close"][:, 0], np.zeros((len(arrays["fast"]), len(arrays["close"])), np.bool_)
     sums = np.concatenate([[0.0], np.cumsum(close)])
     for point, (fast, slow) in enumerate(zip(arrays["fast"], arrays["slow"], strict=True)):
         above = (sums[slow:] - sums[slow - fast : len(sums) - fast]) * slow > (sums[slow:] - sums[: len(sums) - slow]) * fast
-        held[slow:, point] = above[:-1]
+        held[point, slow:] = above[:-1]
     return held
 
 
@@ -119,7 +121,7 @@ def vectorbt_sweep(arrays: dict[str, Any], engine: str) -> Callable[[], tuple[fl
     close, price = (pd.Series(arrays[name][:, 0], index=index) for name in ("close", "open"))
 
     def play() -> tuple[float, int]:
-        held = crossings(arrays)
+        held = np.ascontiguousarray(crossings(arrays).T, np.float64)
         held[1:][held[1:] == held[:-1]] = np.nan
         size = pd.DataFrame(held, index=index)
         folio = vbt.Portfolio.from_orders(close, size, size_type="targetamount", price=price, fees=FEE, slippage=SLIPPAGE, init_cash=CASH, freq="1min")
@@ -139,11 +141,11 @@ def raptorbt_sweep(arrays: dict[str, Any], _: str) -> Callable[[], tuple[float, 
     config = peer.BacktestConfig(initial_capital=CASH, fees=FEE, slippage=SLIPPAGE)
 
     def play() -> tuple[float, int]:
-        held = np.ascontiguousarray(crossings(arrays).T)
-        items = []
-        for number, wanted in enumerate(held):
-            change = np.diff(wanted, prepend=0.0)
-            items.append(peer.BatchSingleItem(str(number), change > 0, change < 0))
+        held = crossings(arrays)
+        before = np.zeros_like(held)
+        before[:, 1:] = held[:, :-1]
+        enters, leaves = held & ~before, before & ~held
+        items = [peer.BatchSingleItem(str(number), *pair) for number, pair in enumerate(zip(enters, leaves, strict=True))]
         results = peer.batch_single_backtest(stamps, *columns, items, config)
         return sum(float(result.metrics.total_return_pct) for _, result in results), sum(2 * int(result.metrics.total_trades) for _, result in results)
 
@@ -159,7 +161,7 @@ def backtesting(arrays: dict[str, Any], _: str) -> Callable[[], tuple[float, int
     frame = pd.DataFrame(
         {name: arrays[column][:, 0] for name, column in names.items()}, index=pd.date_range("2022-01-01", periods=len(arrays["close"]), freq="1min")
     )
-    wanted = arrays["exposure"][:, 0]
+    wanted, open_at_end = arrays["exposure"][:, 0], int(arrays["held"][-1, 0])
 
     class Flips(Strategy):
         def init(self) -> None:
@@ -175,13 +177,13 @@ def backtesting(arrays: dict[str, Any], _: str) -> Callable[[], tuple[float, int
 
     def play() -> tuple[float, int]:
         found = test.run()
-        return float(found["Equity Final [$]"]), 2 * int(found["# Trades"])
+        return float(found["Equity Final [$]"]), 2 * int(found["# Trades"]) - open_at_end
 
     return play
 
 
 def backtrader(arrays: dict[str, Any], _: str) -> Callable[[], tuple[float, int]]:
-    """backtrader with its own broker, one unit a trade."""
+    """backtrader with its own broker, one unit a trade. It reads its feed in its run: the faster of its two for frames."""
     import backtrader as bt
     import pandas as pd
 
@@ -206,14 +208,43 @@ def backtrader(arrays: dict[str, Any], _: str) -> Callable[[], tuple[float, int]
 
     def play() -> tuple[float, int]:
         cerebro = bt.Cerebro(stdstats=False)
-        cerebro.adddata(bt.feeds.PandasData(dataname=frame))
+        cerebro.adddata(bt.feeds.PandasDirectData(dataname=frame, openinterest=-1))
         cerebro.addstrategy(Flips)
         cerebro.broker.setcash(CASH)
         cerebro.broker.setcommission(FEE)
         cerebro.broker.set_slippage_perc(SLIPPAGE)
-        return float(cerebro.broker.getvalue()), int(cerebro.run()[0].fills)
+        fills = int(cerebro.run()[0].fills)
+        return float(cerebro.broker.getvalue()), fills
 
     return play
+
+
+def nautilus(arrays: dict[str, Any], _: str) -> Callable[[], tuple[float, int]]:
+    """nautilus_trader, one unit a trade."""
+    import with_nautilus
+
+    return with_nautilus.prepare(arrays, CASH, FEE)
+
+
+def nautilus_stops(arrays: dict[str, Any], _: str) -> Callable[[], tuple[float, int]]:
+    """As `nautilus`, with brackets."""
+    import with_nautilus
+
+    return with_nautilus.prepare(arrays, CASH, FEE, (-STOP, GAIN))
+
+
+def freqtrade(arrays: dict[str, Any], _: str) -> Callable[[], tuple[float, int]]:
+    """freqtrade, one stake a trade, any number of pairs."""
+    import with_freqtrade
+
+    return with_freqtrade.prepare(arrays, CASH, FEE)
+
+
+def freqtrade_stops(arrays: dict[str, Any], _: str) -> Callable[[], tuple[float, int]]:
+    """As `freqtrade`, with its stop loss and its return on investment."""
+    import with_freqtrade
+
+    return with_freqtrade.prepare(arrays, CASH, FEE, (-STOP, GAIN))
 
 
 PEERS = {
@@ -225,6 +256,10 @@ PEERS = {
     "raptorbt_sweep": raptorbt_sweep,
     "backtesting": backtesting,
     "backtrader": backtrader,
+    "nautilus": nautilus,
+    "nautilus_stops": nautilus_stops,
+    "freqtrade": freqtrade,
+    "freqtrade_stops": freqtrade_stops,
 }
 
 
@@ -241,6 +276,8 @@ def main() -> None:
     for line in sys.stdin:
         asked = json.loads(line)
         play = prepared(asked["peer"], asked["arrays"])
+        # What the run before left in cycles would cost this one its memory.
+        gc.collect()
         began, worked = time.perf_counter(), time.process_time()
         equity, fills = play()
         seconds, cpu = time.perf_counter() - began, time.process_time() - worked
