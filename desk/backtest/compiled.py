@@ -1,22 +1,17 @@
-"""The kernel's loop, compiled when it is first wanted and kept on disk between processes.
+"""The kernel's loops, compiled when they are first wanted and kept on disk between processes.
 
-numba's own cache looks only at the file of the outermost function: a changed fee in `desk/costs.py` would leave the old cost in the
-kernel. So the cache lives in a folder named by a hash of every source that is compiled.
+What is kept is named by a hash of every source that is compiled: a changed fee in `desk/costs.py` reaches the kernel at once.
 """
 
 from __future__ import annotations
 
-import hashlib
-import inspect
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 from typing import Any, cast
 
 from desk import costs, instruments
-from desk.backtest import loop, venue_loop
+from desk.backtest import line_loop, loop, venue_loop
+from desk.backtest.machine_code import MachineCode, hash_of
 from desk.execution import fills, levels, perpetual
 from desk.risk import guards
 from desk.strategy import sizing
@@ -26,26 +21,30 @@ _COMPILED = {
     costs: ("trade_cost_fraction", "fee", "funding"),
     sizing: ("order_lots", "fixed_lots"),
     guards: ("check", "drawdown_floor", "daily_floor"),
-    fills: ("fill_lots", "fill_ticks", "ration_into"),
+    fills: ("fill_lots", "fill_ticks", "impact_share", "ration_into"),
     levels: ("stop_level", "gain_level", "nearer"),
     perpetual: ("funding_units", "margined_lots", "doomed"),
     loop: (
+        "equity_at",
+        "fetch_ahead",
+        "opinions",
         "has_bar",
         "note_closes",
-        "price_at",
-        "glide",
-        "rest",
-        "drift",
+        "unmarked",
         "remember",
         "wish",
         "judge",
+        "keep_asked",
         "settle",
         "buy",
         "execute",
+        "paid",
+        "tally",
         "conclude",
         "exact_product",
-        "add_to",
+        "exact_sum",
     ),
+    line_loop: ("quiet_until", "glide", "resting", "drifting", "fetch_decided", "mark", "lowest", "ordered", "dealt", "record"),
     venue_loop: (
         "calm_until",
         "solvent_until",
@@ -63,7 +62,7 @@ _COMPILED = {
     ),
 }
 # The sums for the measures may be added in any order, eight at a time; nothing else may.
-_RELAXED = {"conclude": ("nsz", "reassoc")}
+_RELAXED = {"tally": ("nsz", "reassoc")}
 
 
 @cache
@@ -73,55 +72,60 @@ def play() -> Callable[[loop.Run], None]:
 
 
 @cache
+def play_line() -> Callable[[loop.Run], None]:
+    """`line_loop.play_line` as machine code."""
+    return cast("Callable[[loop.Run], None]", _machine_code(line_loop.play_line))
+
+
+@cache
 def play_all() -> Callable[[loop.Run, venue_loop.Terms, venue_loop.Besides], None]:
     """`venue_loop.play_all` as machine code; compiled only where it is wanted."""
     return cast("Callable[[loop.Run, venue_loop.Terms, venue_loop.Besides], None]", _machine_code(venue_loop.play_all))
 
 
-def _machine_code(function: Callable[..., None]) -> Any:
-    _make_known()
-    import numba
-
-    with _cached_in(_cache_folder()) as kept:
-        # Nothing in the loops makes an array, so nothing has to count who uses one: a third of the time, otherwise.
-        njit: Any = numba.njit  # its annotations do not know `_nrt`
-        return njit(function, cache=kept, nogil=True, error_model="numpy", _nrt=False)
+def _machine_code(function: Callable[..., None]) -> MachineCode:
+    return MachineCode(function, code_hash(), make_known)
 
 
 @cache
-def _make_known() -> None:
+def make_known() -> None:
     """Tell the compiler of everything the loops call, once."""
-    from numba.extending import register_jitable
+    from numba.extending import overload, register_jitable
 
+    # `loop.fetch` does nothing in Python; the processor has an instruction for it.
+    overload(loop.fetch)(_fetched)
     for module, names in _COMPILED.items():
         for name in names:
             register_jitable(error_model="numpy", _nrt=False, fastmath=set(_RELAXED.get(name, ())) or False)(getattr(module, name))
 
 
+def _fetched(array: Any, row: Any) -> Callable[[Any, Any], None]:
+    """What `loop.fetch` is compiled to: a prefetch, which neither waits nor fails, whatever the row."""
+    from llvmlite import ir
+    from numba import types
+    from numba.extending import intrinsic
+
+    def prefetch(_typing: Any, array: Any, row: Any) -> tuple[Any, Any]:
+        def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+            number, pointer = ir.IntType(32), builder.gep(data, [arguments[1]])
+            named = ir.FunctionType(ir.VoidType(), [pointer.type, number, number, number])
+            instruction = builder.module.globals.get("llvm.prefetch.p0") or ir.Function(builder.module, named, "llvm.prefetch.p0")
+            # To read (0), to be kept near (3), data (1).
+            builder.call(instruction, [pointer, number(0), number(3), number(1)])
+            return context.get_dummy_value()
+
+        return types.void(array, types.intp), emit
+
+    instruction_of: Any = intrinsic(prefetch)
+
+    def fetched(array: Any, row: Any) -> None:
+        instruction_of(array, row)
+
+    return fetched
+
+
 @cache
 def code_hash() -> str:
     """Hash of every source that is compiled."""
-    return hashlib.sha256(repr(_RELAXED).join(inspect.getsource(module) for module in _COMPILED).encode()).hexdigest()
-
-
-def _cache_folder() -> Path:
-    """Below $TRADEWIND_CACHE or ~/.cache/tradewind; named by the content of what is compiled."""
-    return Path(os.environ.get("TRADEWIND_CACHE") or Path.home() / ".cache" / "tradewind") / f"kernel-{code_hash()[:16]}"
-
-
-@contextmanager
-def _cached_in(folder: Path) -> Iterator[bool]:
-    """Let numba keep what it compiles in `folder`; False where nothing can be written, and the kernel is compiled anew in every process."""
-    import numba
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        yield False
-        return
-    settings: Any = numba.config
-    before, settings.CACHE_DIR = settings.CACHE_DIR, str(folder)
-    try:
-        yield os.access(folder, os.W_OK)
-    finally:
-        settings.CACHE_DIR = before
+    return hash_of(_COMPILED, repr(_RELAXED))

@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from configs.risk import RiskSettings
@@ -28,6 +27,9 @@ from desk.backtest.venue_loop import Besides
 from desk.costs import fee
 from desk.errors import ContractBroken
 from desk.instruments import Instrument
+
+if TYPE_CHECKING:
+    import polars as pl
 
 Floats = NDArray[np.float64]
 
@@ -77,6 +79,8 @@ def sweep(
     `targets_of(bars, **parameters)` gives the exposures [time, asset]. Only `threads` simulations exist at a time: memory grows with time,
     not with combinations.
     """
+    import polars as pl  # late: it takes longer than a whole run
+
     names = tuple(grid)
     stage = Stage.of(bars, costs, limits, instruments=instruments, trading=trading or TradingSettings())
 
@@ -90,18 +94,20 @@ def sweep(
 
 
 def warm_up() -> None:
-    """Compile both loops, and leave them on disk for every later process: two made-up bars are played by each."""
-    times, prices = np.array(["2024-01-01", "2024-01-02"], dtype="datetime64[us]"), np.ones((2, 1))
-    bars = Panel(times, ("BTC/USDT",), prices, prices, prices, prices, prices)
-    for account in (TradingSettings(), TradingSettings(carry_partials=True)):
-        simulate(bars, np.zeros((2, 1)), CostSettings(), RiskSettings(), trading=account)
+    """Compile the loops, and leave them on disk for every later process: two made-up bars are played by each."""
+    times, prices = np.array(["2024-01-01", "2024-01-02"], dtype="datetime64[us]"), np.ones((2, 2))
+    both = Panel(times, ("BTC/USDT", "ETH/USDT"), prices, prices, prices, prices, prices)
+    one = prices[:, :1].copy()
+    alone = Panel(times, ("BTC/USDT",), one, one, one, one, one)
+    for bars, account in ((alone, TradingSettings()), (both, TradingSettings()), (alone, TradingSettings(carry_partials=True))):
+        simulate(bars, np.zeros(bars.close.shape), CostSettings(), RiskSettings(), trading=account)
 
 
 def _play(stage: Stage, targets: Floats) -> tuple[Run, Besides | None]:
     """Run the compiled loop, the one that the stage needs."""
     run, besides = stage.run(targets), None
     if stage.terms is None:
-        compiled.play()(run)
+        (compiled.play_line() if len(run.market.line.close) else compiled.play())(run)
     else:
         besides = stage.besides()
         compiled.play_all()(run, stage.terms, besides)

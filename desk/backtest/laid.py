@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from configs.risk import RiskSettings
@@ -17,11 +16,14 @@ from desk.backtest import compiled
 from desk.backtest.loop import FILLS as FILLS_MADE
 from desk.backtest.loop import REFUSALS as REFUSALS_MADE
 from desk.backtest.loop import Run
-from desk.backtest.result import FILLS, REFUSALS
 from desk.backtest.stage import Stage
 from desk.backtest.venue_loop import FORCED, GAIN, Besides
 from desk.costs import fee, trade_cost_fraction
+from desk.execution.fills import impact_share
 from desk.risk.guards import GUARDS
+
+if TYPE_CHECKING:
+    import polars as pl
 
 Floats = NDArray[np.float64]
 
@@ -47,7 +49,11 @@ class Laid:
 
     @cached_property
     def fills(self) -> pl.DataFrame:
-        """Rows as in `FILLS`."""
+        """Rows as in `desk.backtest.frames.FILLS`."""
+        import polars as pl  # late: it takes longer than a whole run
+
+        from desk.backtest.frames import FILLS
+
         stage, made = self.stage, self._made
         asset, lots, ticks = stage.order[made["asset"]], np.abs(made["lots"]), made["ticks"].copy()
         quantity, price = _on_grid(lots, _by_column(stage, stage.book["lot"])[asset]), _on_grid(ticks, _by_column(stage, stage.book["tick"])[asset])
@@ -67,7 +73,11 @@ class Laid:
 
     @cached_property
     def refusals(self) -> pl.DataFrame:
-        """Rows as in `REFUSALS`."""
+        """Rows as in `desk.backtest.frames.REFUSALS`."""
+        import polars as pl  # late: it takes longer than a whole run
+
+        from desk.backtest.frames import REFUSALS
+
         stage, made = self.stage, self.run.account.refusals[: self.run.account.counts[REFUSALS_MADE]]
         guard = made["guard"].copy()
         return pl.DataFrame(
@@ -110,13 +120,14 @@ class Laid:
 
     @cached_property
     def hashes(self) -> dict[str, str]:
-        """SHA-256 of the bars, the targets, the settings and the code."""
+        """SHA-256 of the bars, the targets, the rates that contracts paid, the settings and the code."""
         bars, market, under = self.stage.bars, self.run.market, self.under
         words = "|".join(each.model_dump_json() for each in under) + repr(self.stage.book["lot"].tolist()) + repr(self.stage.book["tick"].tolist())
         named = "|".join(bars.symbols).encode()
         return {
             "bars": _digest(named, bars.times.astype("datetime64[us]"), bars.open, bars.high, bars.low, bars.close, bars.volume),
             "targets": _digest(b"", market.targets),
+            **({"funding": _digest(b"", self.stage.terms.funding)} if self.stage.terms else {}),
             "settings": hashlib.sha256(words.encode()).hexdigest(),
             "code": compiled.code_hash(),
         }
@@ -128,6 +139,8 @@ class Laid:
     @property
     def _fill_times(self) -> pl.Series:
         """The opens of the bars; what is closed by force is closed at a bar's end."""
+        import polars as pl
+
         bars, made = self.stage.bars, self._made
         ends = _kinds(self.run, self.besides) == FORCED
         times = np.where(ends, bars.closed_at[made["row"]], bars.times[made["row"]].astype("datetime64[us]"))
@@ -135,14 +148,19 @@ class Laid:
 
     @property
     def _participation(self) -> Floats:
-        """The share of its bar's volume that each fill's price was made for: its own, and what was filled before it in the bar; 1 where it was forced."""
+        """The share of its bar's volume whose impact each fill pays: its own, or what it added to those before it in the bar; 1 where it was forced."""
+        import polars as pl
+
         made, stage = self._made, self.stage
-        frame = pl.DataFrame({"cell": made["row"].astype(np.int64) * len(stage.order) + made["asset"], "lots": np.abs(made["lots"])})
-        taken = frame.select(pl.col("lots").cum_sum().over("cell"))["lots"].to_numpy()
+        lots, lot = np.abs(made["lots"]), stage.book["lot"][made["asset"]]
+        frame = pl.DataFrame({"cell": made["row"].astype(np.int64) * len(stage.order) + made["asset"], "lots": lots})
+        taken = frame.select(pl.col("lots").cum_sum().over("cell"))["lots"].to_numpy() - lots
         volume = stage.bars.volume[made["row"], stage.order[made["asset"]]]
-        share = taken * stage.book["lot"][made["asset"]] / np.where(volume > 0, volume, np.inf)
-        forced: Floats = np.where(_kinds(self.run, self.besides) == FORCED, 1.0, share)
-        return forced
+        share: Floats = lots * lot / np.where(volume > 0, volume, np.inf)
+        for late in np.flatnonzero((taken > 0) & (volume > 0)).tolist():
+            share[late] = impact_share(int(lots[late]), float(volume[late]), float(lot[late]), int(taken[late]))
+        share[_kinds(self.run, self.besides) == FORCED] = 1.0
+        return share
 
 
 def charged_fees(stage: Stage, run: Run, besides: Besides) -> float:
@@ -204,4 +222,6 @@ def _reasons(limits: RiskSettings) -> list[str]:
 
 
 def _moments(times: NDArray[np.datetime64], rows: NDArray[np.int32]) -> pl.Series:
+    import polars as pl
+
     return pl.Series(times[rows].astype("datetime64[us]")).dt.replace_time_zone("UTC")

@@ -35,13 +35,19 @@ BOOK = np.dtype(
 FILL = np.dtype([("row", np.int32), ("asset", np.int32), ("lots", np.int64), ("ticks", np.int64)])
 REFUSAL = np.dtype([("row", np.int32), ("asset", np.int32), ("guard", np.int64)])
 # What `Account.counts` counts.
-FILLS, REFUSALS, EXCESSES = range(3)
+FILLS, REFUSALS, EXCESSES, ASKED = range(4)
+# After so many bars the curve is summed up: what was just written is near, and would have to come from afar at the end.
+AT_HAND = 2048
+# Rows ahead for which memory is asked, and floats that come at once.
+_AHEAD, _LINE = 8, 8
 
 
 class Line(NamedTuple):
-    """The closes and exposures of a single asset without gaps [time]. Empty for any other market."""
+    """What a single asset without gaps trades at, and its exposures [time]. Empty for any other market."""
 
+    open: Floats
     close: Floats
+    volume: Floats
     targets: Floats
 
 
@@ -77,7 +83,10 @@ class Rules(NamedTuple):
 
 
 class Account(NamedTuple):
-    """What a fill changes: the book, the positions in base units, cash in two floats (quote), and the records, of which `counts` says how many there are."""
+    """What a fill changes: the book, the positions in base units, cash in two floats (quote), and the records, of which `counts` says how many there are.
+
+    `asked`: which assets have an order waiting, ascending.
+    """
 
     book: Rows
     position: Floats
@@ -85,6 +94,7 @@ class Account(NamedTuple):
     fills: Rows
     refusals: Rows
     counts: Ints
+    asked: Ints
 
 
 class Run(NamedTuple):
@@ -111,20 +121,6 @@ class Marks(NamedTuple):
     day_reducing: bool
 
 
-class Stretch(NamedTuple):
-    """Bars from `row` on and before `limit`, on which nothing is traded: closes, exposures and the equity to be written [time], cash (quote), position
-    (base).
-    """
-
-    close: Floats
-    targets: Floats
-    curve: Floats
-    row: int
-    cash: float
-    held: float
-    limit: int
-
-
 class Quotes(NamedTuple):
     """The part of a market that a settlement asks, [time, asset]."""
 
@@ -138,40 +134,67 @@ def play(run: Run) -> None:
     # Taken out of their tuples once: every access in the loop would count references. For the same reason few arrays travel to where fills happen.
     market, account, rules, curve = run.market, run.account, run.rules, run.equity
     close, targets, dense, new_days = market.close, market.targets, market.dense, market.new_days
-    book, position, cash, units, line = account.book, account.position, account.cash, rules.fixed_units, market.line
-    marks = Marks(-np.inf, -np.inf, 1.0, 0, new_days[0], 0.0, False, False)
-    waiting, row, alone = False, -1, len(line.close) > 0
-    while row + 1 < len(close):
-        row += 1
-        if alone and not waiting:
-            row, marks = glide(Stretch(line.close, line.targets, curve, row, cash[0], position[0], len(close)), marks, new_days, rules)
-            if row >= len(close):
-                break
+    book, position, cash, units = account.book, account.position, account.cash, rules.fixed_units
+    marks, counts, asked = unmarked(new_days), account.counts, account.asked
+    for row in range(len(close)):
         traded = dense or has_bar(close, row)
-        if waiting and traded:
+        if counts[ASKED] > 0 and traded:
             settle(Quotes(market.open, close, market.volume), account, rules, row)
-            waiting = False
-        equity = cash[0]
-        for asset in range(len(position)):
-            equity += position[asset] * (close[row, asset] if dense else price_at(close[row, asset], book[asset]))
+        if not dense:
+            note_closes(close, row, book)
+        equity = equity_at(cash[0], position, close[row]) if dense else equity_at(cash[0], position, book["last_close"])
         curve[row] = equity
         if not traded:
             continue
         marks = remember(marks, equity, row, new_days, rules)
+        fetch_ahead(market, row + _AHEAD)
+        if opinions(targets[row], position, units) == 0:
+            continue
         for asset in range(len(position)):
             exposure = targets[row, asset]
-            # Most bars ask for what is held, and are done with here.
             if (units > 0 or exposure == 0) and exposure * units == position[asset]:
                 continue
             order = wish(exposure, close[row, asset], book[asset], rules, equity)
             book[asset]["order"] = order
-            waiting = waiting or order != 0
+            if order != 0:
+                asked[counts[ASKED]] = asset
+                counts[ASKED] += 1
             if exposure > 1 or exposure < -1:
-                account.counts[EXCESSES] += 1
-        if waiting:
+                counts[EXCESSES] += 1
+        if counts[ASKED] > 0:
             note_closes(close, row, book)
-            waiting = judge(account, rules, row, Standing(equity, 0.0, 0.0, 0, marks.reducing, marks.day_reducing))
+            judge(account, rules, row, Standing(equity, 0.0, 0.0, 0, marks.reducing, marks.day_reducing))
+    tally(curve, run.sums, 0, len(curve))
     conclude(run, marks)
+
+
+def unmarked(new_days: Ints) -> Marks:
+    """The marks before the first equity."""
+    return Marks(-math.inf, -math.inf, 1.0, 0, new_days[0], 0.0, False, False)
+
+
+def equity_at(cash: float, position: Floats, prices: Floats) -> float:
+    """Cash and positions at these prices, summed in the order of the assets."""
+    equity = cash
+    for asset in range(len(position)):
+        equity += position[asset] * prices[asset]
+    return equity
+
+
+def fetch_ahead(market: Market, row: int) -> None:
+    """Ask memory for what orders of the row before may fill at: few rows need it, and those would wait."""
+    assets = market.open.shape[1]
+    for place in range(row * assets, (row + 1) * assets, _LINE):
+        fetch(market.open, place)
+        fetch(market.volume, place)
+
+
+def opinions(targets: Floats, position: Floats, units: float) -> int:
+    """How many assets may want something else than what is held. Most bars ask for what is held: counted without a branch, many assets at once."""
+    found = 0
+    for asset in range(len(position)):
+        found += abs(targets[asset] * units - position[asset]) > 0 if units > 0 else not (targets[asset] == 0 and position[asset] == 0)
+    return found
 
 
 def has_bar(close: Floats, row: int) -> bool:
@@ -182,71 +205,11 @@ def has_bar(close: Floats, row: int) -> bool:
     return False
 
 
-def price_at(close: float, holding: Holding) -> float:
-    """The close or, without a bar, the last one before it (0 before the first); remembers it."""
-    if not math.isnan(close):
-        holding["last_close"] = close
-        return close
-    before: float = holding["last_close"]
-    return before
-
-
 def note_closes(close: Floats, row: int, book: Rows) -> None:
-    """Remember the closes of this row."""
+    """Remember the closes of this row. Without a bar the last one before it stays (0 before the first)."""
     for asset in range(len(book)):
-        price_at(close[row, asset], book[asset])
-
-
-def glide(stretch: Stretch, marks: Marks, new_days: Ints, rules: Rules) -> tuple[int, Marks]:
-    """Mark the bars of a `line` that ask for nothing: up to the first that may want an order, or begins a day. That bar, and the marks before it."""
-    first, end = stretch.row, min(stretch.limit, marks.next_day)
-    last, high, low = rest(stretch, end, rules.fixed_units) if rules.fixed_units > 0 else drift(stretch, end, rules)
-    if last == first:
-        return last, marks
-    if high > marks.peak:
-        for row in range(first, last):
-            marks = remember(marks, stretch.curve[row], row, new_days, rules)
-        return last, marks
-    kept = min(marks.kept, low / marks.peak)
-    reducing, day_reducing = marks.reducing or low <= marks.floor, marks.day_reducing or low <= marks.day_floor
-    return last, Marks(marks.peak, marks.floor, kept, marks.days, marks.next_day, marks.day_floor, reducing, day_reducing)
-
-
-def rest(stretch: Stretch, end: int, units: float) -> tuple[int, float, float]:
-    """Write the equity of each bar up to the first whose exposure, in units, is not what is held; NaN wants nothing.
-
-    That bar, the highest and the lowest equity before it.
-    """
-    closes, targets, curve, row = stretch.close, stretch.targets, stretch.curve, stretch.row
-    cash, held = stretch.cash, stretch.held
-    high, low = -math.inf, math.inf
-    while row < end and not abs(targets[row] * units - held) > 0:
-        equity = cash + held * closes[row]
-        curve[row] = equity
-        high = equity if equity > high else high
-        low = equity if equity < low else low
-        row += 1
-    return row, high, low
-
-
-def drift(stretch: Stretch, end: int, rules: Rules) -> tuple[int, float, float]:
-    """As `rest`, up to the first bar whose weight is as far from what is held as the band: the question that sizing asks, in the same words."""
-    closes, targets, curve, row = stretch.close, stretch.targets, stretch.curve, stretch.row
-    cash, held, share, band = stretch.cash, stretch.held, rules.share, rules.band
-    high, low = -math.inf, math.inf
-    while row < end:
-        exposure, worth = targets[row], held * closes[row]
-        weight, equity = exposure * share, cash + worth
-        if weight == 0:
-            if held != 0:
-                break
-        elif not (equity > 0 and -1 <= exposure <= 1 and abs(weight - worth / equity) < band):
-            break
-        curve[row] = equity
-        high = equity if equity > high else high
-        low = equity if equity < low else low
-        row += 1
-    return row, high, low
+        if not math.isnan(close[row, asset]):
+            book[asset]["last_close"] = close[row, asset]
 
 
 def remember(before: Marks, equity: float, row: int, new_days: Ints, rules: Rules) -> Marks:
@@ -274,14 +237,15 @@ def wish(exposure: float, close: float, holding: Holding, rules: Rules, equity: 
     return order_lots(exposure * rules.share, holding["lots"], equity, close, holding["lot"], holding["min_notional"], rules.band)
 
 
-def judge(account: Account, rules: Rules, row: int, standing: Standing) -> bool:
-    """Strike out what the guards refuse, sells first; whether anything is left. The sums of `standing` are made here."""
+def judge(account: Account, rules: Rules, row: int, standing: Standing) -> None:
+    """Strike out what the guards refuse, sells first. The sums of `standing` are made here."""
     book, counts, gross, net, sent = account.book, account.counts, 0.0, 0.0, 0
     for asset in range(len(book)):
-        gross += abs(account.position[asset]) * book[asset]["last_close"]
-        net += account.position[asset] * book[asset]["last_close"]
+        worth = account.position[asset] * book[asset]["last_close"]
+        gross += abs(worth)
+        net += worth
     for sign in (-1, 1):
-        for asset in range(len(book)):
+        for asset in account.asked[: counts[ASKED]]:
             delta, held = book[asset]["order"], book[asset]["lots"]
             if delta * sign <= 0:
                 continue
@@ -300,17 +264,29 @@ def judge(account: Account, rules: Rules, row: int, standing: Standing) -> bool:
                 refusal = account.refusals[counts[REFUSALS]]
                 refusal["row"], refusal["asset"], refusal["guard"] = row, asset, code
                 counts[REFUSALS] += 1
-    return sent > 0
+    keep_asked(account)
+
+
+def keep_asked(account: Account) -> None:
+    """Forget the assets whose order was struck out."""
+    kept = 0
+    for number in range(account.counts[ASKED]):
+        asset = account.asked[number]
+        if account.book[asset]["order"] != 0:
+            account.asked[kept] = asset
+            kept += 1
+    account.counts[ASKED] = kept
 
 
 def settle(quotes: Quotes, account: Account, rules: Rules, row: int) -> None:
     """Execute what waits at this row's opens: sells, then the buys that the cash carries. What does not fill dies."""
     book, total = account.book, 0.0
-    for asset in range(len(book)):
-        order, lot, volume = book[asset]["order"], book[asset]["lot"], quotes.volume[row, asset]
+    for asset in account.asked[: account.counts[ASKED]]:
+        order, lot = book[asset]["order"], book[asset]["lot"]
         book[asset]["order"], book[asset]["wanted"], book[asset]["unit_cost"] = 0, 0, 0.0
         if order == 0 or math.isnan(quotes.close[row, asset]):
             continue
+        volume = quotes.volume[row, asset]
         lots = fill_lots(abs(order), volume, lot, rules.participation_cap)
         if lots == 0:
             continue
@@ -324,6 +300,7 @@ def settle(quotes: Quotes, account: Account, rules: Rules, row: int) -> None:
             total += lots * unit_cost
     if total > 0:
         buy(account, rules, row, total)
+    account.counts[ASKED] = 0
 
 
 def buy(account: Account, rules: Rules, row: int, total: float) -> None:
@@ -333,8 +310,9 @@ def buy(account: Account, rules: Rules, row: int, total: float) -> None:
     enough = total <= account.cash[0]
     if not enough:
         ration_into(book["granted"], book["wanted"], book["unit_cost"], account.cash[0])
-    for asset in range(len(book)):
+    for asset in account.asked[: account.counts[ASKED]]:
         lots = book[asset]["wanted"] if enough else book[asset]["granted"]
+        book[asset]["wanted"], book[asset]["unit_cost"] = 0, 0.0
         if lots > 0:
             execute(account, rules, row, asset, (lots, book[asset]["ticks"]))
 
@@ -347,28 +325,34 @@ def execute(account: Account, rules: Rules, row: int, asset: int, deal: tuple[in
     account.counts[FILLS] += 1
     holding["lots"] += lots
     account.position[asset] = holding["lots"] * holding["lot"]
+    cash[0], cash[1] = paid((cash[0], cash[1]), deal, (holding["value"], holding["value_rest"]), rules)
+
+
+def paid(cash: tuple[float, float], deal: tuple[int, int], value: tuple[float, float], rules: Rules) -> tuple[float, float]:
+    """The cash after a fill; `value` of one tick on one lot. All in two floats."""
+    lots, ticks = deal
     steps, steps_rest = exact_product(float(abs(lots)), float(ticks))
-    notional, notional_rest = exact_product(steps, holding["value"])
-    notional_rest += steps_rest * holding["value"] + steps * holding["value_rest"]
+    notional, notional_rest = exact_product(steps, value[0])
+    notional_rest += steps_rest * value[0] + steps * value[1]
     charge = fee(notional, rules.fee_rate)
     # What the float product above lost of the Decimal fee.
     charge_rest = exact_product(notional, rules.fee_rate)[1] + notional_rest * rules.fee_rate + notional * rules.fee_rate_rest
     sign = 1.0 if lots > 0 else -1.0
-    add_to(cash, -sign * notional, -sign * notional_rest)
-    add_to(cash, -charge, -charge_rest)
+    return exact_sum(exact_sum(cash, -sign * notional, -sign * notional_rest), -charge, -charge_rest)
 
 
-def conclude(run: Run, marks: Marks) -> None:
-    """Sum the returns between marks, and write it down in the order of `desk.backtest.summary`. A return from 0 is undefined, and so is every sum after it.
+def fetch(array: Floats, place: int) -> None:
+    """Ask memory for a value before it is wanted. Compiled, an instruction that changes nothing; in Python nothing at all."""
 
-    The sums are of the returns, their squares, the losses' squares, gains, losses, then how many gains and losses; then the largest drawdown,
-    the marks themselves, and what was traded (quote).
-    """
-    curve, sums, book, fills = run.equity, run.sums, run.account.book, run.account.fills
-    total = squares = losses_squared = losses = ups = downs = nothing = 0.0
-    level = curve[0]
-    for row in range(1, len(curve)):
-        change = curve[row] / curve[row - 1] - 1
+
+def tally(curve: Floats, sums: Floats, first: int, last: int) -> int:
+    """Add the bars from `first` on, before `last`, to the sums of `conclude`; `last`. The return of a bar is that since the one before."""
+    total = squares = losses_squared = losses = ups = downs = nothing = level = 0.0
+    first = max(first, 1)
+    # Parts of arrays, not rows of a whole: only so does the compiler know that no row is counted from the end, and take eight at a time.
+    before, after = curve[first - 1 : last - 1], curve[first:last]
+    for bar in range(len(after)):
+        change = after[bar] / before[bar] - 1
         loss = min(change, 0.0)
         total += change
         squares += change * change
@@ -376,14 +360,31 @@ def conclude(run: Run, marks: Marks) -> None:
         losses -= loss
         ups += change > 0
         downs += change < 0
-        nothing += curve[row - 1] == 0
-        level += curve[row]
-    if nothing > 0:
-        total = squares = losses_squared = losses = math.nan
-        ups = downs = 0.0
-    sums[0], sums[1], sums[2], sums[3] = total, squares, losses_squared, total + losses
-    sums[4], sums[5], sums[6], sums[7] = losses, ups, downs, 1 - marks.kept
-    sums[8] = level
+        nothing += before[bar] == 0
+        level += after[bar]
+    sums[0] += total
+    sums[1] += squares
+    sums[2] += losses_squared
+    sums[3] += nothing
+    sums[4] += losses
+    sums[5] += ups
+    sums[6] += downs
+    sums[8] += level
+    return last
+
+
+def conclude(run: Run, marks: Marks) -> None:
+    """Write down the sums of the returns between marks in the order of `desk.backtest.summary`. A return from 0 is undefined, and so is every sum after it.
+
+    The sums are of the returns, their squares, the losses' squares, gains, losses, then how many gains and losses; then the largest drawdown,
+    the marks themselves, and what was traded (quote).
+    """
+    curve, sums, book, fills = run.equity, run.sums, run.account.book, run.account.fills
+    if sums[3] > 0:
+        sums[0], sums[1], sums[2], sums[4] = math.nan, math.nan, math.nan, math.nan
+        sums[5], sums[6] = 0.0, 0.0
+    sums[3], sums[7] = sums[0] + sums[4], 1 - marks.kept
+    sums[8] += curve[0]
     for number in range(run.account.counts[FILLS]):
         holding, fill = book[fills[number]["asset"]], fills[number]
         sums[9] += abs(fill["lots"]) * holding["lot"] * (fill["ticks"] * holding["tick"])
@@ -401,10 +402,10 @@ def exact_product(left: float, right: float) -> tuple[float, float]:
     return product, lost
 
 
-def add_to(total: Floats, amount: float, rest: float) -> None:
-    """Add an amount in two floats to a total in two floats, in place (Knuth 1969, two-sum). The first float is the nearest to the sum."""
+def exact_sum(total: tuple[float, float], amount: float, rest: float) -> tuple[float, float]:
+    """The sum of a total and an amount, each in two floats (Knuth 1969, two-sum). The first float is the nearest to it."""
     high = total[0] + amount
     part = high - total[0]
     low = (total[0] - (high - part)) + (amount - part) + total[1] + rest
-    total[0] = high + low
-    total[1] = low - (total[0] - high)
+    nearest = high + low
+    return nearest, low - (nearest - high)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from configs.vocabulary import Timeframe
 from desk.errors import ContractBroken
 from desk.execution.perpetual import FUNDING_HOURS
+
+if TYPE_CHECKING:
+    import polars as pl
 
 _PRICES = ("open", "high", "low", "close", "volume")
 Floats = NDArray[np.float64]

@@ -7,28 +7,15 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from desk.errors import BadFile
 
-_UTC: pl.DataType = pl.Datetime("us", "UTC")
-FILLS = pl.Schema(
-    {
-        "time": _UTC,
-        "symbol": pl.String(),
-        "side": pl.String(),
-        "lots": pl.Int64(),
-        "ticks": pl.Int64(),
-        "quantity": pl.Float64(),
-        "price": pl.Float64(),
-        "fee": pl.Float64(),
-    }
-)
-REFUSALS = pl.Schema({"time": _UTC, "symbol": pl.String(), "guard": pl.String(), "reason": pl.String()})
+if TYPE_CHECKING:
+    import polars as pl
 
 # Two implementations may add the same numbers in another order; more than this is another story.
 _EQUITY_TOLERANCE = 1e-12
@@ -39,11 +26,11 @@ class Detail(Protocol):
 
     @property
     def fills(self) -> pl.DataFrame:
-        """Rows as in `FILLS`."""
+        """Rows as in `desk.backtest.frames.FILLS`."""
 
     @property
     def refusals(self) -> pl.DataFrame:
-        """Rows as in `REFUSALS`."""
+        """Rows as in `desk.backtest.frames.REFUSALS`."""
 
     @property
     def positions(self) -> NDArray[np.float64]:
@@ -111,6 +98,8 @@ class Result:
 
     def save(self, folder: Path) -> None:
         """Write the bundle: parquet for arrays and frames, JSON for words and measures (nan as null)."""
+        import polars as pl  # late: it takes longer than a whole run
+
         folder.mkdir(parents=True, exist_ok=True)
         time = pl.Series("time", self.times).dt.replace_time_zone("UTC")
         pl.DataFrame([time, pl.Series("equity", self.equity)]).write_parquet(folder / "equity.parquet")
@@ -125,6 +114,8 @@ class Result:
     @classmethod
     def load(cls, folder: Path) -> Result:
         """Read a bundle back. An infinite measure comes back as nan: JSON knows neither."""
+        import polars as pl  # late: it takes longer than a whole run
+
         try:
             equity, positions = pl.read_parquet(folder / "equity.parquet"), pl.read_parquet(folder / "positions.parquet")
             fills, refusals = pl.read_parquet(folder / "fills.parquet"), pl.read_parquet(folder / "refusals.parquet")

@@ -17,7 +17,7 @@ from desk.backtest.venue_loop import PAYMENT, STATE, Besides, Terms
 from desk.errors import ContractBroken
 from desk.execution.levels import levels_of
 from desk.instruments import Instrument
-from desk.risk.exposure import limits_of
+from desk.risk.guards import limits_of
 
 # Without a venue's grid: steps so fine that they do not matter.
 _FINE = Decimal("1e-8")
@@ -101,11 +101,11 @@ class Stage:
         # Room for the most that can happen, one each per asset and row. Untouched room takes no memory.
         each = 1 if self.terms is None else 3
         fills, refusals = np.empty(each * most, dtype=FILL), np.empty(each * most, dtype=REFUSAL)
-        nothing = np.empty(0)
-        line = Line(close.reshape(-1), exposures.reshape(-1)) if shape[1] == 1 and bars.dense else Line(nothing, nothing)
+        alone = shape[1] == 1 and bars.dense
+        line = Line(*((column if alone else column[:0]).reshape(-1) for column in (open_, close, volume, exposures)))
         return Run(
             market=Market(open_, close, volume, exposures, bars.new_days, bars.dense, line),
-            account=Account(self.book.copy(), np.zeros(shape[1]), self.cash.copy(), fills, refusals, np.zeros(3, np.int64)),
+            account=Account(self.book.copy(), np.zeros(shape[1]), self.cash.copy(), fills, refusals, np.zeros(4, np.int64), np.empty(shape[1], np.int64)),
             rules=self.rules,
             equity=np.empty(shape[0]),
             sums=np.zeros(10),

@@ -13,7 +13,6 @@ from configs.trading import PolicySettings
 from configs.vocabulary import Construction
 from desk.backtest.panel import Panel
 from desk.backtest.robustness import Case
-from desk.backtest.skipping import sweep
 from desk.errors import BookMismatch
 from desk.events import Forecast
 from desk.strategy.band import BandPolicy
@@ -68,7 +67,7 @@ def thresholds(case: Case, forecasts: Forecasts) -> pl.DataFrame | None:
     def decided(bars: Panel, exit: float, entry: float) -> Floats:
         return redecided(forecasts, bars, BandPolicy(settings.model_copy(update={"entry": entry, "exit": exit})))
 
-    return sweep(case.bars, decided, grid(settings), case.costs, case.limits, instruments=case.instruments, trading=case.trading)
+    return case.swept(decided, grid(settings))
 
 
 def grid(settings: PolicySettings) -> dict[str, list[float]]:

@@ -13,7 +13,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from desk.backtest.line_loop import Stretch, glide, quiet_until
 from desk.backtest.loop import (
+    ASKED,
+    AT_HAND,
     EXCESSES,
     FILLS,
     REFUSALS,
@@ -22,25 +25,24 @@ from desk.backtest.loop import (
     Holding,
     Ints,
     Market,
-    Marks,
     Quotes,
     Rows,
     Rules,
     Run,
-    Stretch,
-    add_to,
     conclude,
     exact_product,
+    exact_sum,
     execute,
-    glide,
     has_bar,
     judge,
     note_closes,
     remember,
     settle,
+    tally,
+    unmarked,
     wish,
 )
-from desk.execution.fills import fill_lots, fill_ticks
+from desk.execution.fills import fill_lots, fill_ticks, impact_share
 from desk.execution.levels import Levels, gain_level, stop_level
 from desk.execution.perpetual import doomed, funding_units, margined_lots
 from desk.risk.guards import Standing
@@ -93,22 +95,23 @@ def play_all(run: Run, terms: Terms, besides: Besides) -> None:
     """Play the exposures (NaN: no order) through the market into the records."""
     market, account, rules, curve = run.market, run.account, run.rules, run.equity
     close, targets, new_days, book, state = market.close, market.targets, market.new_days, account.book, besides.state
-    marks, line = Marks(-np.inf, -np.inf, 1.0, 0, new_days[0], 0.0, False, False), market.line
-    waiting, row, alone = False, -1, len(line.close) > 0
+    marks, line = unmarked(new_days), market.line
+    counts, row, alone, told = account.counts, -1, len(line.close) > 0, 0
     while row + 1 < len(close):
         row += 1
-        if alone and not waiting:
-            limit = calm_until(run, terms, besides, row, min(len(close), marks.next_day))
-            first = row
-            row, marks = glide(Stretch(line.close, line.targets, curve, row, account.cash[0], account.position[0], limit), marks, new_days, rules)
+        if alone and counts[ASKED] == 0:
+            stretch = Stretch(line, curve, row, account.cash[0], account.position[0])
+            first, last = row, quiet_until(stretch, min(len(close), marks.next_day), rules)
+            row, marks = glide(stretch, calm_until(run, terms, besides, row, last), marks, new_days, rules)
             if row > first:
                 book[0]["last_close"] = line.close[row - 1]
+            told = tally(curve, run.sums, told, row) if row - told >= AT_HAND else told
             if row >= len(close):
                 break
         traded = has_bar(close, row)
         if traded:
             begin(market, account, state, row)
-            if waiting:
+            if counts[ASKED] > 0:
                 trade(market, run, terms, besides, row)
             close_resting(market, run, terms, besides, row)
             note_closes(close, row, book)
@@ -122,12 +125,16 @@ def play_all(run: Run, terms: Terms, besides: Besides) -> None:
         marks = remember(marks, equity, row, new_days, rules)
         for asset in range(len(book)):
             ask(targets[row, asset], close[row, asset], book[asset], state[asset], (rules, terms, equity))
+            if book[asset]["order"] != 0:
+                account.asked[counts[ASKED]] = asset
+                counts[ASKED] += 1
             if targets[row, asset] > 1 or targets[row, asset] < -1:
-                account.counts[EXCESSES] += 1
-        waiting = judge(account, rules, row, Standing(equity, 0.0, 0.0, 0, marks.reducing, marks.day_reducing))
+                counts[EXCESSES] += 1
+        judge(account, rules, row, Standing(equity, 0.0, 0.0, 0, marks.reducing, marks.day_reducing))
         for asset in range(len(book)):
             state[asset]["asked"] = book[asset]["order"]
             protect(account, terms, state[asset], row, asset)
+    tally(curve, run.sums, told, len(curve))
     conclude(run, marks)
 
 
@@ -195,6 +202,7 @@ def trade(market: Market, run: Run, terms: Terms, besides: Besides, row: int) ->
             fill = account.fills[number]
             note_fill(account, besides, number, MARKET)
             state[fill["asset"]]["asked"] -= fill["lots"]
+    account.counts[ASKED] = 0
     if contracts == 0:
         return
     for sign in (-1, 1):
@@ -256,7 +264,7 @@ def close_position(run: Run, terms: Terms, besides: Besides, place: tuple[int, i
     if kind == GAIN:
         execute(account, terms.resting, row, asset, (sign * lots, own["gain"]))
     else:
-        share = (own["taken"] + lots) * lot / volume
+        share = impact_share(lots, volume, lot, own["taken"])
         ticks = fill_ticks(price, holding["tick"], sign, rules.half_spread_bps, rules.impact_bps, share)
         execute(account, rules, row, asset, (sign * lots, ticks))
     note_fill(account, besides, account.counts[FILLS] - 1, kind)
@@ -272,7 +280,8 @@ def carry_margin(run: Run, terms: Terms, besides: Besides, row: int) -> None:
         units = funding_units(account.position[asset], run.market.close[row, asset], terms.funding[row, asset])
         if units != 0:
             paid, rest = exact_product(float(units), _UNIT)
-            add_to(account.cash, -paid, -rest - units * _UNIT_REST)
+            cash = account.cash
+            cash[0], cash[1] = exact_sum((cash[0], cash[1]), -paid, -rest - units * _UNIT_REST)
             payment = besides.payments[besides.paid[0]]
             payment["row"], payment["asset"], payment["units"] = row, asset, units
             besides.paid[0] += 1

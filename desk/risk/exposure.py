@@ -13,7 +13,7 @@ from desk.books.journal import RiskMarks
 from desk.events import ACTIVE, Approved, BarsClosed, Control, Order, Refused
 from desk.instruments import Instrument
 from desk.risk.covariance import Covariance, expected_shortfall
-from desk.risk.guards import GUARDS, Limits, Stake, Standing, check, daily_floor, drawdown_floor
+from desk.risk.guards import GUARDS, Stake, Standing, check, daily_floor, drawdown_floor, limits_of
 from desk.risk.state import CUES, Cue, transition
 
 
@@ -149,11 +149,6 @@ class RiskDesk:
     @staticmethod
     def _grows(stake: Stake) -> bool:
         return abs(stake.position_lots + stake.delta_lots) >= abs(stake.position_lots)
-
-
-def limits_of(settings: RiskSettings) -> Limits:
-    """The limits as the shared guards want them."""
-    return Limits(settings.max_position_weight, settings.max_gross_weight, settings.max_net_weight, settings.max_concentration, settings.max_orders_per_minute)
 
 
 def _figures(stake: Stake, account: Standing, marks: RiskMarks) -> str:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from configs.risk import RiskSettings
+
 # Name by code; 0 is approval, and the guards are asked in this order.
 GUARDS = ("", "drawdown", "daily_loss", "position", "gross", "net", "concentration", "order_rate")
 _APPROVED, _DRAWDOWN, _DAILY_LOSS, _POSITION, _GROSS, _NET, _CONCENTRATION, _ORDER_RATE = range(8)
@@ -45,6 +47,11 @@ class Standing(NamedTuple):
     sent: int
     reducing: bool
     day_reducing: bool
+
+
+def limits_of(settings: RiskSettings) -> Limits:
+    """The limits as `check` wants them."""
+    return Limits(settings.max_position_weight, settings.max_gross_weight, settings.max_net_weight, settings.max_concentration, settings.max_orders_per_minute)
 
 
 def check(order: Stake, account: Standing, limits: Limits) -> int:

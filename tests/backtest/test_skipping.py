@@ -16,8 +16,8 @@ from configs.risk import RiskSettings
 from configs.trading import CostSettings, TradingSettings
 from desk.backtest import kernel, skipping
 from desk.backtest.panel import Floats, Panel
-from desk.backtest.skipping import Changes
 from desk.backtest.stage import Stage
+from desk.backtest.strides import Changes
 from desk.errors import ContractBroken
 from desk.instruments import Instrument
 
@@ -67,7 +67,8 @@ def test_every_fill_and_measure_is_the_loops(
     course = skipping.course_of(stage)
 
     said = kernel.simulate(bars, targets, costs, limits, instruments=grid, trading=trading)
-    told = skipping.skipped(stage, course, targets)
+    tallies = skipping.play(course, [Changes.of(np.zeros(BARS)), Changes.of(targets)])
+    told = skipping.skipped(stage, course, [Changes.of(targets)])[0]
 
     made = said.fills.select(
         pl.col("time").dt.replace_time_zone(None).to_physical(),
@@ -82,7 +83,7 @@ def test_every_fill_and_measure_is_the_loops(
     assert made.rows() == list(zip(bars.times[rows].astype("datetime64[us]").astype(int).tolist(), lots.tolist(), ticks.tolist(), strict=True))
     assert said.equity[-1] == pytest.approx(told[0], rel=1e-12)
     assert said.measures["sharpe"] == pytest.approx(told[1], rel=1e-12, abs=1e-12, nan_ok=True)
-    assert said.measures["max_drawdown"] == pytest.approx(course.records.tally[3], rel=1e-12, abs=1e-15)
+    assert said.measures["max_drawdown"] == pytest.approx(tallies[1, 3], rel=1e-12, abs=1e-15)
 
 
 def test_a_fall_between_two_changes_latches_although_it_was_made_good(market: Market) -> None:
