@@ -29,7 +29,11 @@ class RiskSettings(Section):
     hedge_horizon_bars: int = Field(24, ge=1, description="bars over which a hedge is expected to be held")
 
     @property
+    def warmup_bars(self) -> int:
+        """Bars before what is known of returns means anything."""
+        return self.covariance_bars + 1 if self.max_expected_shortfall or self.hedge_symbol else 0
+
+    @property
     def beyond_kernel(self) -> tuple[str, ...]:
         """Settings, as `name value`, that only a session carries out."""
-        named = ("max_expected_shortfall", "hedge_symbol")
-        return tuple(f"risk.{name} {getattr(self, name)}" for name in named if getattr(self, name))
+        return (f"risk.hedge_symbol {self.hedge_symbol}",) if self.hedge_symbol else ()

@@ -37,7 +37,7 @@ from desk.market.stored_feed import StoredFeed
 from desk.market.streamed_feed import StreamedFeed
 from desk.risk.switch import Watch, unwatched
 from desk.security.arming import ArmedLease
-from desk.session import Parts, Session, SessionResult
+from desk.session import Parts, Session, SessionResult, warmup_bars
 from desk.strategy.forecast import Forecaster
 from desk.strategy.policy import Strategy
 
@@ -61,6 +61,16 @@ class Setup:
     recipe: Recipe | None = None
     forecaster: Forecaster | None = None
     funding: Mapping[tuple[str, datetime], float] = field(default_factory=dict)
+
+    @property
+    def feature_warmup(self) -> int:
+        """Bars before the first finite row of features."""
+        return self.recipe.warmup_bars if self.recipe else 0
+
+    @property
+    def warmup_bars(self) -> int:
+        """Events that a session sees before its first one for trading, where there are so many."""
+        return warmup_bars(self.policy, self.feature_warmup, self.forecaster, self.risk)
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +242,7 @@ def run_session(
         risk=setup.risk,
         streams=streams,
         forecaster=setup.forecaster,
-        feature_warmup=setup.recipe.warmup_bars if setup.recipe else 0,
+        feature_warmup=setup.feature_warmup,
         watch=watch,
         audit=audit,
         besides=besides,

@@ -82,6 +82,12 @@ class Parts:
     besides: Besides = nothing_besides
 
 
+def warmup_bars(policy: Strategy, feature_warmup: int, forecaster: Forecaster | None, risk: RiskSettings) -> int:
+    """Events that a session wants to see before its first one for trading; where there are so many, it sees no more."""
+    lookback = forecaster.lookback_bars if forecaster else 1
+    return max(policy.warmup_bars, feature_warmup + lookback, risk.warmup_bars)
+
+
 @dataclass(frozen=True, slots=True)
 class SessionResult:
     """What happened since this start: equity in the quote currency at every close, and everything decided.
@@ -116,7 +122,7 @@ class Session:
         self._share = parts.trading.gross_weight / max(len(parts.instruments) - (self._hedge is not None), 1)
         self._grid = {symbol: (float(each.lot), float(each.min_notional)) for symbol, each in parts.instruments.items()}
         lookback = parts.forecaster.lookback_bars if parts.forecaster else 1
-        self._warmup = max(parts.policy.warmup_bars, parts.feature_warmup + lookback, self._risk.warmup_bars)
+        self._warmup = warmup_bars(parts.policy, parts.feature_warmup, parts.forecaster, parts.risk)
         self._closes = {symbol: _Trail(parts.policy.warmup_bars) for symbol in parts.instruments}
         self._rows = {symbol: _Trail(lookback) for symbol in parts.streams}
         # All symbols' last closes on one time axis, which only a portfolio needs; a hedge is nobody's to choose.

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from desk.errors import BookMismatch
 from desk.instruments import Instrument
 from desk.market.funding import laid_along, rates_due
 from desk.market.stored_feed import StoredFeed
-from desk.modes import backtest
+from desk.modes import Setup, backtest
 from desk.session import SessionResult
 from desk.strategy.forecast import Forecaster
 from tasks.assembly import setup_of, stitched
@@ -80,10 +81,11 @@ class Bench:
     bars: pl.DataFrame
     rates: Mapping[tuple[str, datetime], float]
 
-    @property
+    @cached_property
     def panel(self) -> Panel:
-        """The bars from the first out-of-sample one on."""
-        return Panel.from_frame(self.bars.filter(pl.col("open_time") >= self.research.folds[0].starts))
+        """The bars from the first out-of-sample one on. It knows the closes before them that the network's session has seen by then."""
+        known = self._setup("backtest-network", self.forecaster("network")).warmup_bars
+        return Panel.from_frame(self.bars).since(self.research.folds[0].starts, known)
 
     def forecaster(self, kind: str) -> Forecaster:
         """The stitched models of one kind."""
@@ -111,8 +113,10 @@ class Bench:
         return self.exposures(self._traded(f"backtest-{scenario.name}", self.forecaster("network"), StoredFeed(told, start=starts)))
 
     def _traded(self, session_id: str, forecaster: Forecaster, feed: StoredFeed) -> SessionResult:
-        setup = setup_of(self.market, self.research, self.rules, session_id=session_id, forecaster=forecaster, funding=self.rates)
-        return backtest(feed, setup)
+        return backtest(feed, self._setup(session_id, forecaster))
+
+    def _setup(self, session_id: str, forecaster: Forecaster) -> Setup:
+        return setup_of(self.market, self.research, self.rules, session_id=session_id, forecaster=forecaster, funding=self.rates)
 
     def exposures(self, session: SessionResult) -> NDArray[np.float64]:
         """The session's targets as an array [time, asset], NaN where none was set."""

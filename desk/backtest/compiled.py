@@ -10,10 +10,10 @@ from functools import cache
 from typing import Any, cast
 
 from desk import costs, instruments
-from desk.backtest import line_loop, loop, venue_loop
+from desk.backtest import line_loop, loop, outlook, venue_loop
 from desk.backtest.machine_code import MachineCode, hash_of
 from desk.execution import fills, levels, perpetual
-from desk.risk import guards
+from desk.risk import guards, shortfall
 from desk.strategy import sizing
 
 _COMPILED = {
@@ -21,6 +21,8 @@ _COMPILED = {
     costs: ("trade_cost_fraction", "fee", "funding"),
     sizing: ("order_lots", "fixed_lots"),
     guards: ("check", "drawdown_floor", "daily_floor"),
+    shortfall: ("cell", "count", "begin", "shortfall_after", "admit"),
+    outlook: ("look",),
     fills: ("fill_lots", "fill_ticks", "impact_share", "ration_into"),
     levels: ("stop_level", "gain_level", "nearer"),
     perpetual: ("funding_units", "margined_lots", "doomed"),
@@ -46,6 +48,7 @@ _COMPILED = {
     ),
     line_loop: ("quiet_until", "glide", "resting", "drifting", "fetch_decided", "mark", "lowest", "ordered", "dealt", "record"),
     venue_loop: (
+        "walk",
         "calm_until",
         "solvent_until",
         "begin",
@@ -81,6 +84,12 @@ def play_line() -> Callable[[loop.Run], None]:
 def play_all() -> Callable[[loop.Run, venue_loop.Terms, venue_loop.Besides], None]:
     """`venue_loop.play_all` as machine code; compiled only where it is wanted."""
     return cast("Callable[[loop.Run, venue_loop.Terms, venue_loop.Besides], None]", _machine_code(venue_loop.play_all))
+
+
+@cache
+def play_careful() -> Callable[[loop.Run, venue_loop.Terms, venue_loop.Besides, outlook.Outlook], None]:
+    """`venue_loop.play_careful` as machine code; compiled only where it is wanted."""
+    return cast("Callable[[loop.Run, venue_loop.Terms, venue_loop.Besides, outlook.Outlook], None]", _machine_code(venue_loop.play_careful))
 
 
 def _machine_code(function: Callable[..., None]) -> MachineCode:

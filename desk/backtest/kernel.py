@@ -94,13 +94,14 @@ def sweep(
 
 
 def warm_up() -> None:
-    """Compile the loops, and leave them on disk for every later process: two made-up bars are played by each."""
+    """Compile the loops, the widest with and without a limit on shortfall, and leave them on disk for every later process: each plays two made-up bars."""
     times, prices = np.array(["2024-01-01", "2024-01-02"], dtype="datetime64[us]"), np.ones((2, 2))
     both = Panel(times, ("BTC/USDT", "ETH/USDT"), prices, prices, prices, prices, prices)
     one = prices[:, :1].copy()
     alone = Panel(times, ("BTC/USDT",), one, one, one, one, one)
-    for bars, account in ((alone, TradingSettings()), (both, TradingSettings()), (alone, TradingSettings(carry_partials=True))):
-        simulate(bars, np.zeros(bars.close.shape), CostSettings(), RiskSettings(), trading=account)
+    plain, wider, calm, careful = TradingSettings(), TradingSettings(carry_partials=True), RiskSettings(), RiskSettings(max_expected_shortfall=0.1)
+    for bars, account, limits in ((alone, plain, calm), (both, plain, calm), (alone, wider, calm), (alone, wider, careful)):
+        simulate(bars, np.zeros(bars.close.shape), CostSettings(), limits, trading=account)
 
 
 def _play(stage: Stage, targets: Floats) -> tuple[Run, Besides | None]:
@@ -110,7 +111,11 @@ def _play(stage: Stage, targets: Floats) -> tuple[Run, Besides | None]:
         (compiled.play_line() if len(run.market.line.close) else compiled.play())(run)
     else:
         besides = stage.besides()
-        compiled.play_all()(run, stage.terms, besides)
+        outlook = stage.outlook()
+        if outlook is None:
+            compiled.play_all()(run, stage.terms, besides)
+        else:
+            compiled.play_careful()(run, stage.terms, besides, outlook)
     if run.account.counts[EXCESSES]:
         raise ContractBroken(f"expected exposures in [-1, 1], found {np.nanmax(np.abs(targets))}: correct the strategy")
     return run, besides
@@ -135,9 +140,15 @@ def _assumptions(bars: Panel, trading: TradingSettings, costs: CostSettings, lim
         "shorts": "a short position costs nothing to borrow",
         "capital": f"{trading.initial_cash} {trading.quote}, {trading.gross_weight:g} of it split over {len(bars.symbols)} symbols",
         "limits": f"drawdown {limits.max_drawdown:g}, daily loss {limits.max_daily_loss:g}, "
-        f"position {limits.max_position_weight:g}, gross {limits.max_gross_weight:g} of equity",
+        f"position {limits.max_position_weight:g}, gross {limits.max_gross_weight:g} of equity{_shortfall(limits)}",
         "gaps": "no bar, no order and no fill; positions are marked at the last close",
     }
+
+
+def _shortfall(limits: RiskSettings) -> str:
+    """The limit on expected shortfall, in words."""
+    most = limits.max_expected_shortfall
+    return f", expected shortfall {most:g} at {limits.shortfall_level:g} with a covariance of {limits.covariance_bars} bars" if most else ""
 
 
 def _stops(trading: TradingSettings) -> str:

@@ -84,7 +84,7 @@ class Laid:
             {
                 "time": _moments(stage.bars.closed_at, made["row"]),
                 "symbol": pl.Series(stage.bars.symbols, dtype=pl.String).gather(stage.order[made["asset"]]),
-                "guard": pl.Series([*GUARDS, "collar", "protection"]).gather(guard),
+                "guard": pl.Series([*GUARDS, "collar", "protection", "shortfall"]).gather(guard),
                 "reason": pl.Series(_reasons(self.under.limits)).gather(guard),
             },
             schema=REFUSALS,
@@ -123,9 +123,9 @@ class Laid:
         """SHA-256 of the bars, the targets, the rates that contracts paid, the settings and the code."""
         bars, market, under = self.stage.bars, self.run.market, self.under
         words = "|".join(each.model_dump_json() for each in under) + repr(self.stage.book["lot"].tolist()) + repr(self.stage.book["tick"].tolist())
-        named = "|".join(bars.symbols).encode()
+        named, earlier = "|".join(bars.symbols).encode(), [] if bars.before is None else [bars.before]
         return {
-            "bars": _digest(named, bars.times.astype("datetime64[us]"), bars.open, bars.high, bars.low, bars.close, bars.volume),
+            "bars": _digest(named, bars.times.astype("datetime64[us]"), bars.open, bars.high, bars.low, bars.close, bars.volume, *earlier),
             "targets": _digest(b"", market.targets),
             **({"funding": _digest(b"", self.stage.terms.funding)} if self.stage.terms else {}),
             "settings": hashlib.sha256(words.encode()).hexdigest(),
@@ -218,6 +218,7 @@ def _reasons(limits: RiskSettings) -> list[str]:
         f"more than {limits.max_orders_per_minute} orders in one minute",
         f"the close left the one before by more than {limits.price_collar:g}",
         "its stop would be below the least notional",
+        f"expected shortfall would exceed {limits.max_expected_shortfall:g} of equity, or is not known yet",
     ]
 
 

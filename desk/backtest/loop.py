@@ -13,9 +13,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from desk.backtest.outlook import SHORTFALL, Outlook
 from desk.costs import fee
 from desk.execution.fills import fill_lots, fill_ticks, ration_into
 from desk.risk.guards import Limits, Stake, Standing, check, daily_floor, drawdown_floor
+from desk.risk.shortfall import admit
 from desk.strategy.sizing import fixed_lots, order_lots
 
 Floats = NDArray[np.float64]
@@ -237,7 +239,7 @@ def wish(exposure: float, close: float, holding: Holding, rules: Rules, equity: 
     return order_lots(exposure * rules.share, holding["lots"], equity, close, holding["lot"], holding["min_notional"], rules.band)
 
 
-def judge(account: Account, rules: Rules, row: int, standing: Standing) -> None:
+def judge(account: Account, rules: Rules, row: int, standing: Standing, outlook: Outlook | None = None) -> None:
     """Strike out what the guards refuse, sells first. The sums of `standing` are made here."""
     book, counts, gross, net, sent = account.book, account.counts, 0.0, 0.0, 0
     for asset in range(len(book)):
@@ -251,9 +253,12 @@ def judge(account: Account, rules: Rules, row: int, standing: Standing) -> None:
                 continue
             close, lot = book[asset]["last_close"], book[asset]["lot"]
             before = Standing(standing.equity, gross, net, sent, standing.reducing, standing.day_reducing)
-            code = check(Stake(delta, held, close, lot), before, rules.limits)
+            stake = Stake(delta, held, close, lot)
+            code = check(stake, before, rules.limits)
             if code == 0 and book[asset]["veto"] != 0 and abs(held + delta) >= abs(held):
                 code = book[asset]["veto"]
+            if code == 0 and outlook is not None and not admit(outlook.prospect, asset, stake, before.equity):
+                code = SHORTFALL
             if code == 0:
                 gross += (abs(held + delta) - abs(held)) * lot * close
                 net += delta * lot * close

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,8 @@ Floats = NDArray[np.float64]
 class Panel:
     """Bars of one timeframe. `times` are open times (datetime64[us], UTC, ascending); the arrays are [time, asset], NaN where there is no bar.
 
-    Prices in quote, volume in base units. Without a `timeframe` a bar is as long as the smallest step between two rows.
+    Prices in quote, volume in base units. Without a `timeframe` a bar is as long as the smallest step between two rows. `before` are the closes
+    [time, asset] of earlier bars, that are known when the first row begins.
     """
 
     times: NDArray[np.datetime64]
@@ -35,12 +37,15 @@ class Panel:
     close: Floats
     volume: Floats
     timeframe: Timeframe | None = None
+    before: Floats | None = None
 
     def __post_init__(self) -> None:
         shape = (len(self.times), len(self.symbols))
         found = {name: getattr(self, name).shape for name in _PRICES}
         if set(found.values()) != {shape}:
             raise ContractBroken(f"expected arrays [time, asset] of shape {shape}, found {found}: one row per time, one column per symbol")
+        if self.before is not None and self.before.shape[1:] != shape[1:]:
+            raise ContractBroken(f"expected earlier closes of {shape[1]} symbols, found an array of shape {self.before.shape}: one column per symbol")
         if not shape[0] or not shape[1]:
             raise ContractBroken("expected at least one bar, found none: check the span and the symbols asked for")
         if (np.diff(self.times) <= np.timedelta64(0, "us")).any():
@@ -64,6 +69,12 @@ class Panel:
             arrays[name] = np.full(cells.shape, np.nan)
             arrays[name][row, column] = bars[name].to_numpy()
         return cls(times.dt.cast_time_unit("us").dt.replace_time_zone(None).to_numpy(), tuple(symbols.to_list()), **arrays, timeframe=Timeframe(timeframes[0]))
+
+    def since(self, opened: datetime, known: int) -> Panel:
+        """The bars that opened at `opened` (UTC) or later; of the last `known` rows before them the closes are kept."""
+        first = int(np.searchsorted(self.times, np.datetime64(opened.replace(tzinfo=None), "us")))
+        later = {name: getattr(self, name)[first:] for name in _PRICES}
+        return Panel(self.times[first:], self.symbols, **later, timeframe=self.timeframe, before=self.close[max(first - known, 0) : first])
 
     @cached_property
     def dense(self) -> bool:

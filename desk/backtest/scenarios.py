@@ -203,7 +203,7 @@ def _ruled_day(case: Case, recorded: Panel, day: np.datetime64) -> Scenario | No
         return None
     columns = {name: getattr(recorded, name)[first:ends, traded] for name in ("open", "high", "low", "close", "volume")}
     symbols = tuple(symbol for symbol, there in zip(recorded.symbols, traded, strict=True) if there)
-    bars = replace(recorded, times=recorded.times[first:ends], symbols=symbols, **columns)
+    bars = replace(recorded, times=recorded.times[first:ends], symbols=symbols, **columns, before=recorded.close[:first, traded])
     targets = np.where(np.isnan(bars.close), np.nan, 1.0)
     ruled = replace(case, bars=bars, targets=targets, funding=None)
     said = "the recorded bars, fully invested at every close since a week before"

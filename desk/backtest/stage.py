@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from configs.risk import RiskSettings
 from configs.trading import CostSettings, TradingSettings
 from desk.backtest.loop import BOOK, FILL, REFUSAL, Account, Line, Market, Rows, Rules, Run
+from desk.backtest.outlook import Outlook, outlook_of
 from desk.backtest.panel import Floats, Panel
 from desk.backtest.venue_loop import PAYMENT, STATE, Besides, Terms
 from desk.errors import ContractBroken
@@ -34,6 +35,7 @@ class Stage:
     rules: Rules
     terms: Terms | None = None
     state: Rows | None = None
+    limits: RiskSettings | None = None
 
     @classmethod
     def of(
@@ -53,12 +55,15 @@ class Stage:
         order = np.argsort(np.array(bars.symbols))
         cash = np.array([float(trading.initial_cash), _rest(trading.initial_cash)])
         symbols = [bars.symbols[column] for column in order]
-        plain = cls(bars, order, _book(symbols, instruments), cash, _rules(trading, costs, limits, len(order)))
+        book = _book(symbols, instruments)
+        book["last_close"] = _last_known(bars.before)[order] if bars.before is not None else 0.0
+        plain = cls(bars, order, book, cash, _rules(trading, costs, limits, len(order)))
         state = _state(symbols, instruments)
-        if not (any(levels_of(trading)) or limits.price_collar or trading.carry_partials or state["contract"].any()):
+        asked = limits.price_collar or limits.max_expected_shortfall or trading.carry_partials
+        if not (any(levels_of(trading)) or asked or state["contract"].any()):
             return plain
         due = plain._funding(trading.perpetual.funding_rate, funding) if state["contract"].any() else np.empty((0, 0))
-        return replace(plain, terms=plain._terms(trading, costs, limits, due), state=state)
+        return replace(plain, terms=plain._terms(trading, costs, limits, due), state=state, limits=limits)
 
     def _funding(self, rate: float, known: Floats | None) -> Floats:
         """Rates due at each bar's end, assets in symbol order."""
@@ -92,6 +97,13 @@ class Stage:
         cells = self.bars.close.size
         return Besides(self.state.copy(), np.empty(3 * cells, np.int8), np.empty(cells, dtype=PAYMENT), np.zeros(2, np.int64))
 
+    def outlook(self) -> Outlook | None:
+        """Nothing seen yet of how returns move together; None without a limit on what they may do together."""
+        if self.limits is None or not self.limits.max_expected_shortfall:
+            return None
+        before = self.bars.before
+        return outlook_of(self.limits, np.empty((0, len(self.order))) if before is None else _arranged(before, self.order))
+
     def run(self, targets: Floats) -> Run:
         """A fresh run of exposures [time, asset], columns as in the panel."""
         bars, shape, most = self.bars, self.bars.close.shape, self.bars.close.size
@@ -116,6 +128,14 @@ def _arranged(array: Floats, order: NDArray[np.int64]) -> Floats:
     """Columns rearranged, as contiguous float64; the array itself where nothing has to move."""
     arranged = array if (order == np.arange(len(order))).all() else array[:, order]
     return np.ascontiguousarray(arranged, dtype=np.float64)
+
+
+def _last_known(closes: Floats) -> Floats:
+    """The last close in each column, 0 where there is none."""
+    last: Floats = np.zeros(closes.shape[1])
+    for row in closes:
+        last = np.where(np.isnan(row), last, row)
+    return last
 
 
 def _book(symbols: Sequence[str], instruments: Mapping[str, Instrument] | None) -> Rows:

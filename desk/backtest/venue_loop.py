@@ -42,6 +42,7 @@ from desk.backtest.loop import (
     unmarked,
     wish,
 )
+from desk.backtest.outlook import Outlook, look
 from desk.execution.fills import fill_lots, fill_ticks, impact_share
 from desk.execution.levels import Levels, gain_level, stop_level
 from desk.execution.perpetual import doomed, funding_units, margined_lots
@@ -93,6 +94,16 @@ class Besides(NamedTuple):
 
 def play_all(run: Run, terms: Terms, besides: Besides) -> None:
     """Play the exposures (NaN: no order) through the market into the records."""
+    walk(run, terms, besides, None)
+
+
+def play_careful(run: Run, terms: Terms, besides: Besides, outlook: Outlook) -> None:
+    """The same under a limit on expected shortfall; compiled apart, so that who has none does not pay for it."""
+    walk(run, terms, besides, outlook)
+
+
+def walk(run: Run, terms: Terms, besides: Besides, outlook: Outlook | None) -> None:
+    """One bar after the other."""
     market, account, rules, curve = run.market, run.account, run.rules, run.equity
     close, targets, new_days, book, state = market.close, market.targets, market.new_days, account.book, besides.state
     marks, line = unmarked(new_days), market.line
@@ -130,7 +141,9 @@ def play_all(run: Run, terms: Terms, besides: Besides) -> None:
                 counts[ASKED] += 1
             if targets[row, asset] > 1 or targets[row, asset] < -1:
                 counts[EXCESSES] += 1
-        judge(account, rules, row, Standing(equity, 0.0, 0.0, 0, marks.reducing, marks.day_reducing))
+        if outlook is not None:
+            look(outlook, close, row, book)
+        judge(account, rules, row, Standing(equity, 0.0, 0.0, 0, marks.reducing, marks.day_reducing), outlook)
         for asset in range(len(book)):
             state[asset]["asked"] = book[asset]["order"]
             protect(account, terms, state[asset], row, asset)

@@ -1,16 +1,11 @@
-"""How returns move together, known at each close: an exponentially weighted covariance, and the loss it implies for a book.
-
-Weights fall by `decay` a bar (RiskMetrics Technical Document, 1996, ch. 5, with a zero mean). A symbol without a new close returns 0.
-"""
+"""How returns move together, known at each close, by symbol: an exponentially weighted covariance. Its arithmetic is `desk.risk.shortfall`'s."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from statistics import NormalDist
 
-import numpy as np
-from numpy.typing import NDArray
+from desk.risk.shortfall import Moves, Prospect, cell, count, shortfall_factor
 
 
 class Covariance:
@@ -18,44 +13,30 @@ class Covariance:
 
     def __init__(self, symbols: tuple[str, ...], centre: int) -> None:
         self._place = {symbol: place for place, symbol in enumerate(symbols)}
-        self._decay = centre / (centre + 1)
-        self._wanted = centre
-        self._seen = 0
-        self._closes: NDArray[np.float64] = np.full(len(symbols), np.nan)
-        self._sum: NDArray[np.float64] = np.zeros((len(symbols), len(symbols)))
-        self._weight = 0.0
-
-    @property
-    def known(self) -> bool:
-        """Whether as many returns were seen as are their mean age."""
-        return self._seen >= self._wanted
+        size = len(symbols)
+        self.moves = Moves(
+            sums=[0.0] * (size * (size + 1) // 2),
+            tally=[0.0, 0.0],
+            closes=[math.nan] * size,
+            fresh=[math.nan] * size,
+            decay=centre / (centre + 1),
+            wanted=centre,
+        )
 
     def update(self, closes: Mapping[str, float]) -> None:
         """Take note of the last closes, by symbol. Nothing counts before every symbol has one."""
-        fresh = np.array([closes.get(symbol, math.nan) for symbol in self._place])
-        if not np.isnan(self._closes).any():
-            returns = fresh / self._closes - 1
-            self._sum = self._decay * self._sum + np.outer(returns, returns)
-            self._weight = self._decay * self._weight + 1
-            self._seen += 1
-        self._closes = fresh
+        for symbol, place in self._place.items():
+            self.moves.fresh[place] = closes.get(symbol, math.nan)
+        count(self.moves)
+
+    def prospect(self, most: float, level: float) -> Prospect:
+        """An empty book, of which the expected shortfall beyond the quantile `level` may be `most` of the equity."""
+        size = len(self._place)
+        return Prospect(self.moves, [0.0] * size, [0.0] * size, most, shortfall_factor(level))
 
     def between(self, first: str, second: str) -> float:
-        """Covariance of two symbols' returns, variance of one's; nan before enough is known."""
-        return float(self._sum[self._place[first], self._place[second]] / self._weight) if self.known else math.nan
-
-    def deviation(self, values: Mapping[str, float]) -> float:
-        """Standard deviation, in quote, of what positions of these values (signed, quote) gain in a bar; nan before enough is known."""
-        if not self.known:
+        """Covariance of two symbols' returns, variance of one's; nan before as many returns were seen as are their mean age."""
+        moves = self.moves
+        if moves.tally[1] < moves.wanted:
             return math.nan
-        exposures = np.array([values.get(symbol, 0.0) for symbol in self._place])
-        return math.sqrt(max(float(exposures @ self._sum @ exposures) / self._weight, 0.0))
-
-
-def expected_shortfall(deviation: float, level: float) -> float:
-    """Mean loss beyond the quantile `level` of a normal gain with mean 0: deviation * pdf(z) / (1 - level).
-
-    McNeil, Frey, Embrechts, Quantitative Risk Management (2015), example 2.14. Crypto returns have fatter tails: set limits accordingly.
-    """
-    normal = NormalDist()
-    return deviation * normal.pdf(normal.inv_cdf(level)) / (1 - level)
+        return moves.sums[cell(self._place[first], self._place[second])] / moves.tally[0]

@@ -12,8 +12,9 @@ from configs.vocabulary import TradingState
 from desk.books.journal import RiskMarks
 from desk.events import ACTIVE, Approved, BarsClosed, Control, Order, Refused
 from desk.instruments import Instrument
-from desk.risk.covariance import Covariance, expected_shortfall
+from desk.risk.covariance import Covariance
 from desk.risk.guards import GUARDS, Stake, Standing, check, daily_floor, drawdown_floor, limits_of
+from desk.risk.shortfall import admit, begin, shortfall_after
 from desk.risk.state import CUES, Cue, transition
 
 
@@ -69,12 +70,10 @@ class RiskDesk:
         self._limits = limits_of(settings)
         self._before: dict[str, float] = {}
         self._last: dict[str, float] = {}
+        self._place = {symbol: place for place, symbol in enumerate(self._lot)}
         self.covariance = Covariance(tuple(self._lot), settings.covariance_bars) if settings.max_expected_shortfall or settings.hedge_symbol else None
-
-    @property
-    def warmup_bars(self) -> int:
-        """Bars before what is known of returns means anything."""
-        return self._settings.covariance_bars + 1 if self.covariance else 0
+        most, level = settings.max_expected_shortfall, settings.shortfall_level
+        self._prospect = self.covariance.prospect(most, level) if self.covariance and most else None
 
     @property
     def memory_bars(self) -> int:
@@ -94,21 +93,22 @@ class RiskDesk:
         lots, approved, refused = dict(book.lots), list[Approved](), list[Refused]()
         values = {symbol: held * self._lot[symbol] * book.closes[symbol] for symbol, held in lots.items() if held}
         gross, net = sum(map(abs, values.values())), sum(values.values())
+        if orders:
+            self._look(values)
         for order, delta in orders:
             symbol = order.symbol
             stake = Stake(delta, lots[symbol], book.closes[symbol], self._lot[symbol])
             account = Standing(book.equity, gross, net, len(approved), book.marks.reducing, book.marks.day_reducing)
             guard, why = self._verdict(order, stake, account, book)
-            planned = {**values, symbol: (stake.position_lots + delta) * stake.lot * stake.close}
-            if not guard and self._grows(stake):
-                guard, why = self._shortfall(planned, book.equity)
+            if not guard:
+                guard, why = self._shortfall(symbol, stake, book.equity)
             if guard:
                 refused.append(Refused(order, guard, why))
                 continue
             # In these words, because the kernel adds it up in them.
             gross += (abs(stake.position_lots + delta) - abs(stake.position_lots)) * stake.lot * stake.close
             net += delta * stake.lot * stake.close
-            lots[symbol], values = stake.position_lots + delta, planned
+            lots[symbol] = stake.position_lots + delta
             approved.append(Approved(order))
         return tuple(approved), tuple(refused)
 
@@ -136,15 +136,20 @@ class RiskDesk:
             return "", ""
         return "collar", f"price {price:g} after closes of {before:g} and {stake.close:g}: {far:.4f} apart, at most {collar:g} allowed"
 
-    def _shortfall(self, values: Mapping[str, float], equity: float) -> tuple[str, str]:
-        """Whether the book, with positions of these values (quote), could lose too much in one bar. What is not known yet is too much."""
-        most = self._settings.max_expected_shortfall
-        if not most or not self.covariance:
+    def _look(self, values: Mapping[str, float]) -> None:
+        """Start from a book with positions of these values (quote)."""
+        if self._prospect:
+            for symbol, place in self._place.items():
+                self._prospect.values[place] = values.get(symbol, 0.0)
+            begin(self._prospect)
+
+    def _shortfall(self, symbol: str, stake: Stake, equity: float) -> tuple[str, str]:
+        """Whether the book, with this order, could lose too much in one bar. What is not known yet is too much."""
+        prospect, place = self._prospect, self._place[symbol]
+        if not prospect or admit(prospect, place, stake, equity):
             return "", ""
-        loss = expected_shortfall(self.covariance.deviation(values), self._settings.shortfall_level)
-        if loss <= most * equity:
-            return "", ""
-        return "shortfall", f"an expected shortfall of {loss:.2f} in one bar, of at most {most * equity:.2f}"
+        loss = shortfall_after(prospect, place, stake.delta_lots * stake.lot * stake.close)
+        return "shortfall", f"an expected shortfall of {loss:.2f} in one bar, of at most {prospect.most * equity:.2f}"
 
     @staticmethod
     def _grows(stake: Stake) -> bool:

@@ -62,6 +62,7 @@ class Case:
     instruments: dict[str, Instrument]
     trading: TradingSettings
     risk: RiskSettings
+    since: datetime | None = None
 
 
 def by_session(case: Case) -> tuple[SessionResult, Result]:
@@ -73,7 +74,7 @@ def by_session(case: Case) -> tuple[SessionResult, Result]:
         for column, symbol in enumerate(case.panel.symbols)
     }
     setup = Setup("agreement", "settings", case.instruments, PlaysExposures(wanted), case.trading, case.risk)
-    told = backtest(StoredFeed(case.bars), setup)
+    told = backtest(StoredFeed(case.bars, start=case.since), setup)
     return told, in_kernel_words(told, case.instruments)
 
 
@@ -184,6 +185,51 @@ def more(seed: int, case: Case, *, contracts: bool) -> Case:
             trading = trading.model_copy(update={**unguarded, "perpetual": margin, "gross_weight": 4.0, "costs": costs})
             risk = risk.model_copy(update=dict.fromkeys(LOOSE, 5.0) | {"max_drawdown": 1.0, "max_daily_loss": 1.0})
     return Case(bars, Panel.from_frame(bars), exposures, instruments, trading, risk)
+
+
+def careful(seed: int, case: Case) -> Case:
+    """The same market under a limit on expected shortfall, begun with nothing known or somewhere inside with what a session has seen by then."""
+    random = np.random.default_rng(seed + 2_000)
+    limits = {
+        "max_expected_shortfall": float(random.choice([0.003, 0.01, 0.03, 0.1])),
+        "shortfall_level": float(random.choice([0.9, 0.975])),
+        "covariance_bars": int(random.choice([10, 40])),
+    }
+    risk = case.risk.model_copy(update=dict.fromkeys(LOOSE, 5.0) | {"max_drawdown": 1.0, "max_daily_loss": 1.0, **limits})
+    first = int(random.choice([0, 20, 100]))
+    if first == 0:
+        return replace(case, risk=risk)
+    since = case.panel.times[first].astype("datetime64[us]").astype(datetime).replace(tzinfo=UTC)
+    known = Setup("agreement", "settings", case.instruments, PlaysExposures({}), case.trading, risk).warmup_bars
+    return replace(case, risk=risk, panel=case.panel.since(since, known), exposures=case.exposures[first:], since=since)
+
+
+@pytest.mark.parametrize("kind", ["plain", "coins", "contracts"])
+@pytest.mark.parametrize("seed", MORE_SEEDS)
+def test_what_a_book_may_lose_in_a_bar_is_limited_as_the_session_limits_it(seed: int, kind: str) -> None:
+    """Alone, and among stops, margin and carried orders; from the first bar of a market and from one that has a past."""
+    market = synthetic(seed)
+    case = careful(seed, market if kind == "plain" else more(seed, market, contracts=kind == "contracts"))
+    _, told = by_session(case)
+
+    played = by_kernel(case)
+
+    assert first_difference(told, played) is None
+
+
+def test_the_limit_on_losses_bites_in_these_markets_and_lets_orders_through() -> None:
+    """Refused as too much, refused as not known, and granted after a past was seen: each in several markets."""
+    biting, begun, granted = 0, 0, 0
+    for seed in MORE_SEEDS:
+        case = careful(seed, synthetic(seed))
+        played = by_kernel(case)
+        refused = played.refusals.filter(pl.col("guard") == "shortfall")["time"].dt.replace_time_zone(None).to_numpy()
+        known = case.panel.closed_at[case.risk.covariance_bars]
+        biting += bool((refused > known).any())
+        begun += case.since is None and bool((refused <= known).any())
+        granted += case.since is not None and len(played.fills) > 0
+
+    assert min(biting, begun, granted) > 0
 
 
 @pytest.mark.parametrize("contracts", [False, True])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -40,6 +41,22 @@ def test_a_gap_does_not_make_bars_longer() -> None:
 
     assert np.timedelta64(1, "h") == panel.bar_length
     assert Timeframe.H1.bars_per_year == panel.bars_per_year
+
+
+def test_bars_from_a_moment_on_remember_the_closes_before_them() -> None:
+    whole = Panel.from_frame(frame([("BTC/USDT", hour, float(hour)) for hour in range(6)] + [("ETH/USDT", 1, 9.0)]))
+
+    later = whole.since(START + timedelta(hours=4), 3)
+
+    assert [4.0, 5.0] == later.close[:, 0].tolist()
+    assert whole.times[4] == later.times[0]
+    np.testing.assert_array_equal([[1.0, 9.0], [2.0, np.nan], [3.0, np.nan]], later.before)
+    assert (0, 2) == np.shape(whole.since(START, 3).before)
+
+
+def test_earlier_closes_of_other_symbols_are_refused() -> None:
+    with pytest.raises(ContractBroken, match="earlier closes of 1 symbols"):
+        replace(Panel.from_frame(frame([("BTC/USDT", 0, 1.0)])), before=np.ones((3, 2)))
 
 
 def test_a_doubled_bar_is_refused() -> None:

@@ -145,13 +145,16 @@ def test_python_and_the_compiler_read_the_same_words(market: Callable[[int, int,
     bars = market(11, 250, 3)
     targets = np.repeat(np.random.default_rng(11).uniform(0, 1, (50, 3)), 5, axis=0)
     account = TradingSettings(gross_weight=1.5, trailing_stop=0.03, take_profit=0.02, carry_partials=True)
-    costs, limits = CostSettings(participation_cap=0.05), RiskSettings(price_collar=0.02)
+    costs, limits = CostSettings(participation_cap=0.05), RiskSettings(price_collar=0.02, max_expected_shortfall=0.025, covariance_bars=20)
 
     machine = simulate(bars, targets, costs, limits, trading=account)
     stage = Stage.of(bars, costs, limits, instruments=None, trading=account)
     run, besides = stage.run(targets), stage.besides()
+    outlook = stage.outlook()
     assert stage.terms is not None
-    venue_loop.play_all(run, stage.terms, besides)
+    assert outlook is not None
+    venue_loop.play_careful(run, stage.terms, besides, outlook)
 
+    assert {"collar", "shortfall"} <= set(machine.refusals["guard"])
     assert [len(machine.fills), len(machine.refusals), 0] == run.account.counts[:3].tolist()
     assert machine.equity.tolist() == run.equity.tolist()
