@@ -22,7 +22,7 @@ from desk.execution.perpetual import FORCED, FUNDING, FUNDING_STEP, doomed, fund
 from desk.execution.resting import Touch, touch, triggered
 from desk.execution.venue import Account, Answer, Outcome
 from desk.execution.wire_orders import SLEEPING, broken_numbers
-from desk.instruments import Instrument, price_of, quantity_of, ticks_of
+from desk.instruments import Instrument, price_of, quantity_of
 
 _STOPS = (OrderKind.STOP, OrderKind.STOP_LIMIT)
 
@@ -221,9 +221,10 @@ class SimulatedVenue:
         lots = fill_lots(wanted, bar.volume, lot, self._costs.participation_cap, taken)
         if lots == 0 or (order.life is OrderLife.FOK and lots < wanted):
             return _Plan(0, 0)
-        sign, limit = order.side.sign, ticks_of(at.limit, tick, -order.side.sign) if at.limit > 0 else 0
+        # An order's own price is whole ticks: rounding it to one side, a float's last bit would move it by a tick where a price has millions of them.
+        sign, limit = order.side.sign, round(at.limit / tick) if at.limit > 0 else 0
         if not at.crosses:
-            ticks = ticks_of(at.price, tick, sign)
+            ticks = round(at.price / tick)
         else:
             share = impact_share(lots, bar.volume, lot, taken)
             ticks = fill_ticks(at.price, tick, sign, self._costs.half_spread_bps, self._costs.impact_bps, share)

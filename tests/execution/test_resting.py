@@ -91,6 +91,13 @@ def test_a_limit_needs_the_market_to_trade_through_it() -> None:
     assert [Decimal("95.00")] == [fill.price for fill in executed(order, bar(100, 101, 99, 100), bar(93, 94, 92, 93, 1))]
 
 
+def test_a_price_of_millions_of_ticks_is_not_rounded_anew() -> None:
+    """As floats 615076.58 / .01 is 61507657.99999999: rounded down for a seller it would be sold a tick below its limit."""
+    order = waiting(OrderKind.LIMIT, Side.SELL, price="615076.58")
+
+    assert [Decimal("615076.58")] == [fill.price for fill in executed(order, bar(615000, 615076, 615000, 615000), bar(615000, 615100, 614000, 614500, 1))]
+
+
 def test_a_post_only_order_that_would_take_is_gone_and_one_that_rested_fills_at_its_price() -> None:
     order = waiting(OrderKind.POST_ONLY, Side.BUY, price=95)
 
