@@ -29,7 +29,7 @@ class MarketSettings(Section):
     """Venue, symbols, bar length and how data is fetched."""
 
     venue: VenueName = Field(VenueName.PRACTICE, description="which exchange market data comes from")
-    symbols: tuple[str, ...] | None = Field(None, description="symbols to trade: BASE/QUOTE, or contracts BASE/QUOTE:QUOTE; null takes every coin the venue lists")
+    symbols: tuple[str, ...] | None = Field(None, description="symbols to trade: BASE/QUOTE, contracts BASE/QUOTE:QUOTE; null takes every coin the venue lists")
     timeframe: Timeframe | None = Field(None, description="bar length; null takes the practice exchange's own")
     fallbacks: tuple[Literal["kraken", "coinbase"], ...] = Field((), description="who is asked for bars when the venue is gone, in this order")
     practice: PracticeSettings = PracticeSettings()

@@ -170,7 +170,7 @@ def skip(course: Course, changes: Changes, tally: Floats) -> None:
         memory = remember(close, rules.max_drawdown, stretch, (low, high), memory)
         if last >= new_days[memory.days]:
             memory = begin_days(tape, rules.max_daily_loss, stretch, low, memory)
-        least = low if low < least else least
+        least = min(low, least)
         if change < len(rows) and rows[change] == last:
             units = exposures[change] * rules.fixed_units
             wanted = wanted_lots(units, lots, grid.lot)
@@ -315,12 +315,13 @@ def begin_days(tape: Tape, max_daily_loss: float, stretch: Stretch, low: float, 
 def remember(close: Floats, max_drawdown: float, stretch: Stretch, seen: tuple[float, float], before: Memory) -> Memory:
     """The memory after a stretch with that lowest and highest equity: what `desk.backtest.loop.remember` makes of its bars, one after the other."""
     low, high = seen
-    day_reducing = before.day_reducing or low <= before.day_floor
+    day_reducing = before.day_reducing | (low <= before.day_floor)
     if high > before.peak:
         peak, floor, kept, reducing = climb(close, max_drawdown, stretch, before)
         return Memory(peak, floor, kept, before.days, before.day_floor, reducing, day_reducing)
-    kept = low / before.peak if low < before.peak * before.kept else before.kept
-    return Memory(before.peak, before.floor, kept, before.days, before.day_floor, before.reducing or low <= before.floor, day_reducing)
+    # Nothing here for the processor to guess: what it knows late, it would guess wrong late.
+    kept, reducing = min(low / before.peak, before.kept), before.reducing | (low <= before.floor)
+    return Memory(before.peak, before.floor, kept, before.days, before.day_floor, reducing, day_reducing)
 
 
 def climb(close: Floats, max_drawdown: float, stretch: Stretch, before: Memory) -> tuple[float, float, float, bool]:
