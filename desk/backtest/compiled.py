@@ -5,6 +5,7 @@ What is kept is named by a hash of every source that is compiled: a changed fee 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from functools import cache
 from typing import Any, cast
@@ -50,6 +51,7 @@ _COMPILED = {
     venue_loop: (
         "walk",
         "calm_until",
+        "out_of_reach",
         "solvent_until",
         "begin",
         "trade",
@@ -105,7 +107,9 @@ def make_known() -> None:
     overload(loop.fetch)(_fetched)
     for module, names in _COMPILED.items():
         for name in names:
-            register_jitable(error_model="numpy", _nrt=False, fastmath=set(_RELAXED.get(name, ())) or False)(getattr(module, name))
+            relaxed = set(_RELAXED.get(name, ())) or False
+            # Into one function: a call would copy every array's description, and there are many in these tuples. A third of the time, otherwise.
+            register_jitable(error_model="numpy", _nrt=False, forceinline=True, fastmath=relaxed)(getattr(module, name))
 
 
 def _fetched(array: Any, row: Any) -> Callable[[Any, Any], None]:
@@ -136,5 +140,5 @@ def _fetched(array: Any, row: Any) -> Callable[[Any, Any], None]:
 
 @cache
 def code_hash() -> str:
-    """Hash of every source that is compiled."""
-    return hash_of(_COMPILED, repr(_RELAXED))
+    """Hash of every source that is compiled, and of how."""
+    return hash_of([*_COMPILED, sys.modules[__name__]])

@@ -18,10 +18,10 @@ from configs.risk import RiskSettings
 from configs.trading import CostSettings, TradingSettings
 from desk.backtest import compiled
 from desk.backtest.laid import Laid, Under, charged_fees
-from desk.backtest.loop import EXCESSES, FILLS, Run
+from desk.backtest.loop import EXCESSES, FILLS, REFUSALS, Run
 from desk.backtest.panel import Panel
 from desk.backtest.result import Result
-from desk.backtest.stage import Stage
+from desk.backtest.stage import Room, Stage
 from desk.backtest.summary import Measures
 from desk.backtest.venue_loop import Besides
 from desk.costs import fee
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     import polars as pl
 
 Floats = NDArray[np.float64]
+
+# Where runs write their records.
+_ROOM = Room()
 
 
 def simulate(
@@ -106,11 +109,11 @@ def warm_up() -> None:
 
 def _play(stage: Stage, targets: Floats) -> tuple[Run, Besides | None]:
     """Run the compiled loop, the one that the stage needs."""
-    run, besides = stage.run(targets), None
+    run, besides = stage.run(targets, _ROOM), None
     if stage.terms is None:
         (compiled.play_line() if len(run.market.line.close) else compiled.play())(run)
     else:
-        besides = stage.besides()
+        besides = stage.besides(_ROOM)
         outlook = stage.outlook()
         if outlook is None:
             compiled.play_all()(run, stage.terms, besides)
@@ -118,7 +121,16 @@ def _play(stage: Stage, targets: Floats) -> tuple[Run, Besides | None]:
             compiled.play_careful()(run, stage.terms, besides, outlook)
     if run.account.counts[EXCESSES]:
         raise ContractBroken(f"expected exposures in [-1, 1], found {np.nanmax(np.abs(targets))}: correct the strategy")
-    return run, besides
+    return _kept(run, besides)
+
+
+def _kept(run: Run, besides: Besides | None) -> tuple[Run, Besides | None]:
+    """The same with copies of the records that were made: the next run writes over them."""
+    account, made = run.account, run.account.counts
+    records = account._replace(fills=account.fills[: made[FILLS]].copy(), refusals=account.refusals[: made[REFUSALS]].copy())
+    if besides is not None:
+        besides = besides._replace(kinds=besides.kinds[: made[FILLS]].copy(), payments=besides.payments[: besides.paid[0]].copy())
+    return run._replace(account=records), besides
 
 
 def _measures(stage: Stage, run: Run, besides: Besides | None) -> Measures:

@@ -151,6 +151,11 @@ def glide(stretch: Stretch, last: int, marks: Marks, new_days: Ints, rules: Rule
     """Mark the bars before `last`, that ask for nothing and do not begin a day. That bar, and the marks before it."""
     first = stretch.row
     curve = stretch.curve[first:last]
+    if stretch.held == 0:
+        # What is not held moves no mark: the last bar seen was worth as much.
+        for bar in range(len(curve)):
+            curve[bar] = stretch.cash
+        return last, marks
     moved, fell = mark(stretch.line.close[first:last], curve, stretch.cash, stretch.held, marks)
     if moved > 0:
         for bar in range(len(curve)):

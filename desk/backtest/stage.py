@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +24,19 @@ from desk.risk.guards import limits_of
 
 # Without a venue's grid: steps so fine that they do not matter.
 _FINE = Decimal("1e-8")
+
+
+class Room(threading.local):
+    """Memory for records, of each thread its own: written over by the next run that asks for it. New memory costs more than a run spends on its fills."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, Rows] = {}
+
+    def of(self, name: str, most: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+        """As many records as there may be, with anything in them."""
+        if name not in self._kept or len(self._kept[name]) < most:
+            self._kept[name] = np.empty(most, dtype=dtype)
+        return self._kept[name][:most]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +106,11 @@ class Stage:
             forced=_charging(self.rules, costs.fee_rate + margin.liquidation_fee),
         )
 
-    def besides(self) -> Besides:
+    def besides(self, room: Room | None = None) -> Besides:
         """Fresh records of what the plain loop knows nothing of: room for a market order, a stop and a forced close in every cell."""
         assert self.state is not None
-        cells = self.bars.close.size
-        return Besides(self.state.copy(), np.empty(3 * cells, np.int8), np.empty(cells, dtype=PAYMENT), np.zeros(2, np.int64))
+        cells, room = self.bars.close.size, room or Room()
+        return Besides(self.state.copy(), room.of("kinds", 3 * cells, np.dtype(np.int8)), room.of("payments", cells, PAYMENT), np.zeros(2, np.int64))
 
     def outlook(self) -> Outlook | None:
         """Nothing seen yet of how returns move together; None without a limit on what they may do together."""
@@ -104,15 +119,15 @@ class Stage:
         before = self.bars.before
         return outlook_of(self.limits, np.empty((0, len(self.order))) if before is None else _arranged(before, self.order))
 
-    def run(self, targets: Floats) -> Run:
-        """A fresh run of exposures [time, asset], columns as in the panel."""
-        bars, shape, most = self.bars, self.bars.close.shape, self.bars.close.size
+    def run(self, targets: Floats, room: Room | None = None) -> Run:
+        """A fresh run of exposures [time, asset], columns as in the panel. Its records lie in `room`, or in one of its own."""
+        bars, shape, most, room = self.bars, self.bars.close.shape, self.bars.close.size, room or Room()
         if targets.shape != shape:
             raise ContractBroken(f"expected exposures of shape {shape}, found {targets.shape}: one row per time, one column per symbol")
         open_, close, volume, exposures = (_arranged(column, self.order) for column in (bars.open, bars.close, bars.volume, targets))
         # Room for the most that can happen, one each per asset and row. Untouched room takes no memory.
         each = 1 if self.terms is None else 3
-        fills, refusals = np.empty(each * most, dtype=FILL), np.empty(each * most, dtype=REFUSAL)
+        fills, refusals = room.of("fills", each * most, FILL), room.of("refusals", each * most, REFUSAL)
         alone = shape[1] == 1 and bars.dense
         line = Line(*((column if alone else column[:0]).reshape(-1) for column in (open_, close, volume, exposures)))
         return Run(

@@ -33,6 +33,7 @@ from desk.backtest.loop import (
     exact_product,
     exact_sum,
     execute,
+    fetch,
     has_bar,
     judge,
     note_closes,
@@ -62,6 +63,8 @@ MARKET, STOP, GAIN, FORCED = range(4)
 # Codes of refusals beyond the guards of desk.risk.guards.
 COLLAR, PROTECTION = 8, 9
 _NEAR = 1e-9
+# Bars looked at together.
+_BLOCK = 32
 _UNIT, _UNIT_REST = 1e-8, -2.092256083012847e-25  # 1e-8 in two floats
 
 
@@ -113,7 +116,11 @@ def walk(run: Run, terms: Terms, besides: Besides, outlook: Outlook | None) -> N
         if alone and counts[ASKED] == 0:
             stretch = Stretch(line, curve, row, account.cash[0], account.position[0])
             first, last = row, quiet_until(stretch, min(len(close), marks.next_day), rules)
-            row, marks = glide(stretch, calm_until(run, terms, besides, row, last), marks, new_days, rules)
+            last = calm_until(run, terms, besides, row, last)
+            # What a stop fills at is far away in memory: it comes while the bars before are marked.
+            fetch(line.open, last)
+            fetch(line.volume, last)
+            row, marks = glide(stretch, last, marks, new_days, rules)
             if row > first:
                 book[0]["last_close"] = line.close[row - 1]
             told = tally(curve, run.sums, told, row) if row - told >= AT_HAND else told
@@ -158,18 +165,28 @@ def calm_until(run: Run, terms: Terms, besides: Besides, row: int, end: int) -> 
         return end
     if terms.levels.trail > 0:
         return row
-    last = row
     if own["guarded"] != 0:
         stop, gain = price_of(own["stop"], holding, own), price_of(own["gain"], holding, own)
         gain = gain if own["gain"] > 0 else (math.inf if held > 0 else 0.0)
-        if held > 0:
-            while last < end and terms.low[last, 0] > stop and terms.high[last, 0] <= gain:
-                last += 1
-        else:
-            while last < end and terms.high[last, 0] < stop and terms.low[last, 0] >= gain:
-                last += 1
-        end = last
+        low, high = terms.low.reshape(-1)[row:end], terms.high.reshape(-1)[row:end]
+        end = row + (out_of_reach(low, high, stop, gain, 1.0) if held > 0 else out_of_reach(high, low, stop, gain, -1.0))
     return solvent_until(run, terms, besides, row, end) if own["contract"] != 0 else end
+
+
+def out_of_reach(near: Floats, far: Floats, stop: float, gain: float, sign: float) -> int:
+    """How many bars pass before the first that reaches the stop of a long position (`sign` 1; `near` are lows, `far` highs) or passes its gain; of a
+    short one (-1) the other way round.
+    """
+    for first in range(0, len(near), _BLOCK):
+        # Counted without a branch, many bars at once; the bar is looked for where there is one.
+        last, reached = min(first + _BLOCK, len(near)), 0
+        for bar in range(first, last):
+            reached += (sign * near[bar] <= sign * stop) | (sign * far[bar] > sign * gain)
+        if reached > 0:
+            for bar in range(first, last):
+                if sign * near[bar] <= sign * stop or sign * far[bar] > sign * gain:
+                    return bar
+    return len(near)
 
 
 def solvent_until(run: Run, terms: Terms, besides: Besides, row: int, end: int) -> int:
