@@ -91,10 +91,13 @@ class Stage:
         return due if shape[1] == 1 else np.repeat(due, shape[1], axis=1)
 
     def _terms(self, trading: TradingSettings, costs: CostSettings, limits: RiskSettings, due: Floats) -> Terms:
-        bars, margin = self.bars, trading.perpetual
+        margin, high, low = trading.perpetual, _arranged(self.bars.high, self.order), _arranged(self.bars.low, self.order)
+        alone = high.shape[1] == 1
         return Terms(
-            high=_arranged(bars.high, self.order),
-            low=_arranged(bars.low, self.order),
+            high=high,
+            low=low,
+            line_high=(high if alone else high[:0]).reshape(-1),
+            line_low=(low if alone else low[:0]).reshape(-1),
             funding=due,
             due=np.append(np.flatnonzero((due != 0).any(axis=1)), np.iinfo(np.int64).max) if due.size else np.array([np.iinfo(np.int64).max]),
             levels=levels_of(trading),

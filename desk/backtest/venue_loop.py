@@ -69,12 +69,14 @@ _UNIT, _UNIT_REST = 1e-8, -2.092256083012847e-25  # 1e-8 in two floats
 
 
 class Terms(NamedTuple):
-    """What this venue does besides. `funding` are rates [time, asset] due at a bar's end, `due` the rows that have any, then one that never comes;
-    `resting` and `forced` are the rules with those orders' fee.
+    """What this venue does besides. `line_high` and `line_low` are those of a single asset [time]; `funding` are rates [time, asset] due at a bar's end,
+    `due` the rows that have any, then one that never comes; `resting` and `forced` are the rules with those orders' fee.
     """
 
     high: Floats
     low: Floats
+    line_high: Floats
+    line_low: Floats
     funding: Floats
     due: Ints
     levels: Levels
@@ -168,7 +170,7 @@ def calm_until(run: Run, terms: Terms, besides: Besides, row: int, end: int) -> 
     if own["guarded"] != 0:
         stop, gain = price_of(own["stop"], holding, own), price_of(own["gain"], holding, own)
         gain = gain if own["gain"] > 0 else (math.inf if held > 0 else 0.0)
-        low, high = terms.low.reshape(-1)[row:end], terms.high.reshape(-1)[row:end]
+        low, high = terms.line_low[row:end], terms.line_high[row:end]
         end = row + (out_of_reach(low, high, stop, gain, 1.0) if held > 0 else out_of_reach(high, low, stop, gain, -1.0))
     return solvent_until(run, terms, besides, row, end) if own["contract"] != 0 else end
 
