@@ -45,9 +45,11 @@ _COMPILED = {
     "edges": (),
     "climb": (),
     "begin_days": (),
-    "remember": (),
+    "fall": (),
     "skip": (),
 }
+# Called; all others become part of the run: a call would copy every array's description.
+_RARE = ("add_returns", "write_parts", "climb", "begin_days")
 # Marks of equity that wait to be compared: they stay in the fastest cache. Odd, so that their returns come in pairs.
 _MARKS = 2049
 # Changes that are played in one call.
@@ -55,7 +57,7 @@ _BATCH = 16384
 
 
 def course_of(stage: Stage) -> Course:
-    """Lay out a stage's first asset. Room for the most fills that can happen: untouched room takes no memory."""
+    """Lay out a stage's first asset."""
     bars, holding = stage.bars, stage.book[0]
     open_, close, volume = (np.ascontiguousarray(array[:, 0], dtype=np.float64) for array in (bars.open, bars.close, bars.volume))
     return Course(
@@ -63,8 +65,13 @@ def course_of(stage: Stage) -> Course:
         Grid(*(float(holding[name]) for name in Grid._fields)),
         stage.rules,
         stage.cash.copy(),
-        Records(np.empty((len(close), 3), np.int64), np.empty(_MARKS), np.zeros(1, np.int64), np.zeros(1, np.int64), np.zeros(1)),
+        records_of(len(close)),
     )
+
+
+def records_of(bars: int) -> Records:
+    """Room for the most fills that can happen in so many bars: untouched room takes no memory."""
+    return Records(np.empty((bars, 3), np.int64), np.empty(_MARKS), np.zeros(1, np.int64), np.zeros(1, np.int64), np.zeros(1))
 
 
 def _windowed(close: Floats, edge: np.ufunc) -> Floats:
@@ -104,7 +111,7 @@ def sweep(
     """
     account, names, points = trading or TradingSettings(), tuple(grid), list(product(*grid.values()))
     stage = Stage.of(bars, costs, limits, instruments=instruments, trading=account)
-    free, waiting = path_free(stage), iter(enumerate(points))
+    waiting, shared = iter(enumerate(points)), course_of(stage) if path_free(stage) else None
 
     def looped(wishes: Floats | Changes) -> Told:
         targets = wishes.targets(len(bars.times)) if isinstance(wishes, Changes) else wishes
@@ -114,9 +121,9 @@ def sweep(
     def some(_: int) -> dict[int, Told]:
         # Each thread takes the next point that waits: none is idle while another has many left.
         asked = ((number, targets_of(bars, **dict(zip(names, values, strict=True)))) for number, values in waiting)
-        if not free:
+        if shared is None:
             return {number: looped(wishes) for number, wishes in asked}
-        course = course_of(stage)
+        course = shared._replace(records=records_of(len(bars.times)))
         told: dict[int, Told] = {}
         for batch in _batches(asked):
             found = skipped(stage, course, [changes for _, changes in batch])
@@ -175,7 +182,9 @@ def _sharpe(total: float, squares: float, count: int, bars_per_year: float) -> f
 @cache
 def compiled_skip() -> Callable[[Course, Batch, Floats], None]:
     """`skip_all` as machine code; releases the interpreter lock while it runs."""
-    return cast("Callable[[Course, Batch, Floats], None]", MachineCode(skip_all, hash_of([strides], compiled.code_hash(), repr(_COMPILED)), _make_known))
+    return cast(
+        "Callable[[Course, Batch, Floats], None]", MachineCode(skip_all, hash_of([strides], compiled.code_hash(), repr(_COMPILED), *_RARE), _make_known)
+    )
 
 
 @cache
@@ -185,4 +194,4 @@ def _make_known() -> None:
 
     compiled.make_known()
     for name, relaxed in _COMPILED.items():
-        register_jitable(error_model="numpy", _nrt=False, fastmath=set(relaxed) or False)(getattr(strides, name))
+        register_jitable(error_model="numpy", _nrt=False, forceinline=name not in _RARE, fastmath=set(relaxed) or False)(getattr(strides, name))

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from desk.backtest.loop import Rules, exact_product
+from desk.backtest.loop import Rules, exact_product, fetch
 from desk.costs import fee
 from desk.execution.fills import fill_lots, fill_ticks, ration_into
 from desk.instruments import lots_of
@@ -25,6 +25,8 @@ Ints = NDArray[np.int64]
 
 # Bars whose lowest and highest close are looked up together.
 WINDOW = 16
+# Changes ahead whose fills memory is asked for.
+AHEAD = 4
 
 
 class Changes(NamedTuple):
@@ -162,12 +164,17 @@ def skip(course: Course, changes: Changes, tally: Floats) -> None:
         last = row
         if wanted == lots:
             last = rows[change] if change < len(rows) else len(close) - 1
+            if change + AHEAD < len(rows):
+                ahead = rows[change + AHEAD] + 1
+                fetch(tape.open, ahead)
+                fetch(tape.volume, ahead)
+                fetch(close, ahead)
         stretch = Stretch(row, last, cash, held)
         marked = mark(close, stretch, marks, marked, tally)
         low = high = before = cash + held * close[last]
         if held != 0 and last > row:
             low, high = edges(close, tape.windows, stretch)
-        memory = remember(close, rules.max_drawdown, stretch, (low, high), memory)
+        memory = climb(close, rules.max_drawdown, stretch, memory) if high > memory.peak else fall(memory, low)
         if last >= new_days[memory.days]:
             memory = begin_days(tape, rules.max_daily_loss, stretch, low, memory)
         least = min(low, least)
@@ -281,7 +288,7 @@ def add_returns(marks: Floats, marked: int, tally: Floats) -> int:
 
 
 def gained(before: float, after: float, inverse: float) -> float:
-    """after / before - 1, given 1 / before; rounded as that is, which the additions say in this order and in no other."""
+    """after / before - 1, given 1 / before. Rounded as that is, but for a few in a million: which the additions say in this order and in no other."""
     return (1.0 + (after - before) * inverse) - 1.0
 
 
@@ -312,26 +319,21 @@ def begin_days(tape: Tape, max_daily_loss: float, stretch: Stretch, low: float, 
     return Memory(before.peak, before.floor, before.kept, days, floor, before.reducing, lost)
 
 
-def remember(close: Floats, max_drawdown: float, stretch: Stretch, seen: tuple[float, float], before: Memory) -> Memory:
-    """The memory after a stretch with that lowest and highest equity: what `desk.backtest.loop.remember` makes of its bars, one after the other."""
-    low, high = seen
-    day_reducing = before.day_reducing | (low <= before.day_floor)
-    if high > before.peak:
-        peak, floor, kept, reducing = climb(close, max_drawdown, stretch, before)
-        return Memory(peak, floor, kept, before.days, before.day_floor, reducing, day_reducing)
-    # Nothing here for the processor to guess: what it knows late, it would guess wrong late.
+def fall(before: Memory, low: float) -> Memory:
+    """The memory after a stretch without a new peak. Nothing here for the processor to guess: what it knows late, it would guess wrong late."""
     kept, reducing = min(low / before.peak, before.kept), before.reducing | (low <= before.floor)
+    day_reducing = before.day_reducing | (low <= before.day_floor)
     return Memory(before.peak, before.floor, kept, before.days, before.day_floor, reducing, day_reducing)
 
 
-def climb(close: Floats, max_drawdown: float, stretch: Stretch, before: Memory) -> tuple[float, float, float, bool]:
-    """Peak, floor, kept and latch after a stretch with a new peak: bar by bar, for what counts is the fall after each."""
-    peak, floor, kept, reducing = before.peak, before.floor, before.kept, before.reducing
+def climb(close: Floats, max_drawdown: float, stretch: Stretch, before: Memory) -> Memory:
+    """The memory after a stretch with a new peak: bar by bar, for what counts is the fall after each. As `desk.backtest.loop.remember`."""
+    peak, floor, kept, reducing, day_reducing = before.peak, before.floor, before.kept, before.reducing, before.day_reducing
     for row in range(stretch.first, (stretch.last if stretch.held != 0 else stretch.first) + 1):
         equity = stretch.cash + stretch.held * close[row]
         if equity > peak:
             peak, floor = equity, drawdown_floor(equity, max_drawdown)
         elif equity < peak * kept:
             kept = equity / peak
-        reducing = reducing or equity <= floor
-    return peak, floor, kept, reducing
+        reducing, day_reducing = reducing or equity <= floor, day_reducing or equity <= before.day_floor
+    return Memory(peak, floor, kept, before.days, before.day_floor, reducing, day_reducing)

@@ -16,13 +16,14 @@ from configs.risk import RiskSettings
 from configs.trading import CostSettings, TradingSettings
 from desk.backtest import kernel, skipping
 from desk.backtest.panel import Floats, Panel
+from desk.backtest.result import Result
 from desk.backtest.stage import Stage
 from desk.backtest.strides import Changes
 from desk.errors import ContractBroken
 from desk.instruments import Instrument
 
 Market = Callable[[int, int, int], Panel]
-BARS = 300
+BARS, BARS_PER_YEAR = 300, 8760
 
 
 @st.composite
@@ -56,6 +57,12 @@ def flips(seed: int, share: float) -> Floats:
     return wishes[last][:, None]
 
 
+def of_three_roundings(said: Result) -> float:
+    """What a Sharpe ratio moves by when three returns are rounded to the other side of 1: shared divisions do that to a few in a million."""
+    volatility = said.measures["volatility"]
+    return 3 * 2.0**-53 * BARS_PER_YEAR / (BARS * volatility) if volatility > 0 else 0.0
+
+
 @settings(max_examples=150)
 @given(seed=st.integers(0, 2**32 - 1), share=st.sampled_from([0.02, 0.1, 0.6]), given_rules=rules())
 def test_every_fill_and_measure_is_the_loops(
@@ -82,7 +89,7 @@ def test_every_fill_and_measure_is_the_loops(
     rows, lots, ticks = course.records.fills[:count].T
     assert made.rows() == list(zip(bars.times[rows].astype("datetime64[us]").astype(int).tolist(), lots.tolist(), ticks.tolist(), strict=True))
     assert said.equity[-1] == pytest.approx(told[0], rel=1e-12)
-    assert said.measures["sharpe"] == pytest.approx(told[1], rel=1e-12, abs=1e-12, nan_ok=True)
+    assert said.measures["sharpe"] == pytest.approx(told[1], rel=1e-12, abs=1e-12 + of_three_roundings(said), nan_ok=True)
     assert said.measures["max_drawdown"] == pytest.approx(tallies[1, 3], rel=1e-12, abs=1e-15)
 
 
