@@ -150,12 +150,14 @@ def play(run: Run) -> None:
             continue
         marks = remember(marks, equity, row, new_days, rules)
         fetch_ahead(market, row + _AHEAD)
-        if opinions(targets[row], position, units) == 0:
-            continue
+        left = opinions(targets[row], position, units)
         for asset in range(len(position)):
+            if left == 0:
+                break
             exposure = targets[row, asset]
-            if (units > 0 or exposure == 0) and exposure * units == position[asset]:
+            if not has_opinion(exposure, position[asset], units):
                 continue
+            left -= 1
             order = wish(exposure, close[row, asset], book[asset], rules, equity)
             book[asset]["order"] = order
             if order != 0:
@@ -195,8 +197,13 @@ def opinions(targets: Floats, position: Floats, units: float) -> int:
     """How many assets may want something else than what is held. Most bars ask for what is held: counted without a branch, many assets at once."""
     found = 0
     for asset in range(len(position)):
-        found += abs(targets[asset] * units - position[asset]) > 0 if units > 0 else not (targets[asset] == 0 and position[asset] == 0)
+        found += has_opinion(targets[asset], position[asset], units)
     return found
+
+
+def has_opinion(exposure: float, held: float, units: float) -> bool:
+    """Whether an exposure may be something else than what is held (base). NaN is not."""
+    return abs(exposure * units - held) > 0 if units > 0 else abs(exposure) > 0 or abs(held) > 0
 
 
 def has_bar(close: Floats, row: int) -> bool:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -164,20 +165,23 @@ def _book(symbols: Sequence[str], instruments: Mapping[str, Instrument] | None) 
     if missing:
         raise ContractBroken(f"expected an instrument for every symbol of the bars, found none for {', '.join(missing)}: add them or drop the bars")
     book = np.zeros(len(symbols), dtype=BOOK)
-    for holding, symbol in zip(book, symbols, strict=True):
-        grid = instruments[symbol]
-        value = grid.lot * grid.tick
-        holding["lot"], holding["tick"], holding["min_notional"] = float(grid.lot), float(grid.tick), float(grid.min_notional)
-        holding["value"], holding["value_rest"] = float(value), _rest(value)
+    grids = [_grid(instruments[symbol].lot, instruments[symbol].tick, instruments[symbol].min_notional) for symbol in symbols]
+    for name, column in zip(("lot", "tick", "min_notional", "value", "value_rest"), zip(*grids, strict=True), strict=True):
+        book[name] = column
     return book
+
+
+@lru_cache(1024)
+def _grid(lot: Decimal, tick: Decimal, min_notional: Decimal) -> tuple[float, ...]:
+    """Lot, tick and smallest order, and the value of one tick on one lot in two floats."""
+    return float(lot), float(tick), float(min_notional), float(lot * tick), _rest(lot * tick)
 
 
 def _state(symbols: Sequence[str], instruments: Mapping[str, Instrument] | None) -> Rows:
     """Which assets are contracts, and no position."""
     state = np.zeros(len(symbols), dtype=STATE)
-    for own, symbol in zip(state, symbols, strict=True):
-        grid = instruments[symbol] if instruments else Instrument(symbol, "", "", _FINE, _FINE, Decimal(0))
-        own["tick_rest"], own["contract"] = _rest(grid.tick), grid.perpetual
+    grids = [instruments[symbol] if instruments else Instrument(symbol, "", "", _FINE, _FINE, Decimal(0)) for symbol in symbols]
+    state["tick_rest"], state["contract"] = [_rest(grid.tick) for grid in grids], [grid.perpetual for grid in grids]
     return state
 
 

@@ -185,10 +185,16 @@ def out_of_reach(near: Floats, far: Floats, stop: float, gain: float, sign: floa
         for bar in range(first, last):
             reached += (sign * near[bar] <= sign * stop) | (sign * far[bar] > sign * gain)
         if reached > 0:
-            for bar in range(first, last):
-                if sign * near[bar] <= sign * stop or sign * far[bar] > sign * gain:
-                    return bar
+            return first + first_reached(near[first:last], far[first:last], stop, gain, sign)
     return len(near)
+
+
+def first_reached(near: Floats, far: Floats, stop: float, gain: float, sign: float) -> int:
+    """The first bar of those that `out_of_reach` asks for, of which there is one."""
+    bar = 0
+    while sign * near[bar] > sign * stop and sign * far[bar] <= sign * gain:
+        bar += 1
+    return bar
 
 
 def solvent_until(run: Run, terms: Terms, besides: Besides, row: int, end: int) -> int:
