@@ -19,6 +19,8 @@ from typing import Any
 
 import numpy as np
 
+from desk.errors import ContractBroken
+
 # Scalars that machine code knows, and what they are to it.
 _SCALARS: dict[type, Any] = {bool: ctypes.c_bool, int: ctypes.c_int64, float: ctypes.c_double}
 _PLAIN = {bool: bool, int: int, float: float, np.bool_: bool, np.int64: int, np.float64: float}
@@ -128,7 +130,12 @@ def _compiled(function: Callable[..., None], arguments: tuple[Any, ...]) -> tupl
     target, types = registry.cpu_target, tuple(map(numba.typeof, arguments))
     with global_compiler_lock:
         made = compiler.compile_extra(target.typing_context, target.target_context, function, types, numba.types.none, flags, {})
+        needed = {each.name for each in made.library._final_module.functions if each.is_declaration and not each.name.startswith("llvm.")}
         code: bytes = made.library.codegen._tm.emit_object(made.library._final_module)
+    # A process without the compiler would jump to nowhere.
+    missing = sorted(name for name in needed if not hasattr(ctypes.CDLL(None), name))
+    if missing:
+        raise ContractBroken(f"expected machine code that needs only the C library, found that {function.__name__} calls {', '.join(missing)}: write it out")
     return made.fndesc.llvm_func_name, code
 
 

@@ -13,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from desk.backtest.machine_code import MachineCode
+from desk.errors import ContractBroken
 
 ROOT = Path(__file__).resolve().parents[2]
 LATER = """
@@ -42,6 +43,11 @@ def weigh(sums: Sums, weight: float, power: int) -> None:
     for row in range(len(sums.items)):
         place = len(sums.items) - row if sums.backwards else row + 1
         sums.into[0] += sums.items[row] * weight * place**power
+
+
+def lay_out(items: NDArray[np.float64], into: NDArray[np.float64]) -> None:
+    """A reshape is a call into numba."""
+    into[0] = items.reshape(-1)[0]
 
 
 @pytest.fixture
@@ -103,3 +109,10 @@ def test_numbers_that_it_does_not_know_are_refused() -> None:
     """A single of 32 bits would be read as one of 64."""
     with pytest.raises(KeyError):
         MachineCode(weigh, "1", lambda: None)(Sums(np.zeros(1), False, np.zeros(1)), np.float32(1), 1)
+
+
+def test_code_that_would_call_its_compiler_is_not_kept(folder: Path) -> None:
+    with pytest.raises(ContractBroken, match="lay_out calls numba_"):
+        MachineCode(lay_out, "", lambda: None)(np.ones((2, 1)), np.zeros(1))
+
+    assert [] == list(folder.iterdir())
