@@ -50,6 +50,8 @@ _COMPILED = {
     ),
     line_loop: ("quiet_until", "glide", "resting", "drifting", "fetch_decided", "mark", "lowest", "ordered", "dealt", "record"),
     venue_loop: (
+        "contracts_of",
+        "charge",
         "walk",
         "calm_until",
         "out_of_reach",

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from configs.risk import RiskSettings
 from configs.trading import CostSettings, TradingSettings
 from desk.backtest import compiled
-from desk.backtest.laid import Laid, Under, charged_fees
+from desk.backtest.laid import Laid, Under
 from desk.backtest.loop import EXCESSES, FILLS, REFUSALS, Run
 from desk.backtest.panel import Panel
 from desk.backtest.result import Result
@@ -135,7 +135,7 @@ def _kept(run: Run, besides: Besides | None) -> tuple[Run, Besides | None]:
 
 def _measures(stage: Stage, run: Run, besides: Besides | None) -> Measures:
     traded = float(run.sums[-1])
-    charged = fee(traded, stage.rules.fee_rate) if besides is None else charged_fees(stage, run, besides)
+    charged = fee(traded, stage.rules.fee_rate) if besides is None else float(besides.fees[0])
     return Measures(run.equity, run.sums[:-1], traded=traded, fees=charged, fills=int(run.account.counts[FILLS]), bars_per_year=stage.bars.bars_per_year)
 
 

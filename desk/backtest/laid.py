@@ -163,13 +163,6 @@ class Laid:
         return share
 
 
-def charged_fees(stage: Stage, run: Run, besides: Besides) -> float:
-    """All fees of a run, in quote."""
-    made = run.account.fills[: run.account.counts[FILLS_MADE]]
-    notional = np.abs(made["lots"]) * stage.book["lot"][made["asset"]] * (made["ticks"] * stage.book["tick"][made["asset"]])
-    return float(fee(notional, _fee_rates(stage, run, besides)).sum())
-
-
 def _kinds(run: Run, besides: Besides | None) -> NDArray[np.int8]:
     """How each fill came about."""
     count = int(run.account.counts[FILLS_MADE])

@@ -114,7 +114,9 @@ class Stage:
         """Fresh records of what the plain loop knows nothing of: room for a market order, a stop and a forced close in every cell."""
         assert self.state is not None
         cells, room = self.bars.close.size, room or Room()
-        return Besides(self.state.copy(), room.of("kinds", 3 * cells, np.dtype(np.int8)), room.of("payments", cells, PAYMENT), np.zeros(2, np.int64))
+        return Besides(
+            self.state.copy(), room.of("kinds", 3 * cells, np.dtype(np.int8)), room.of("payments", cells, PAYMENT), np.zeros(2, np.int64), np.zeros(1)
+        )
 
     def outlook(self) -> Outlook | None:
         """Nothing seen yet of how returns move together; None without a limit on what they may do together."""

@@ -44,6 +44,7 @@ from desk.backtest.loop import (
     wish,
 )
 from desk.backtest.outlook import Outlook, look
+from desk.costs import fee
 from desk.execution.fills import fill_lots, fill_ticks, impact_share
 from desk.execution.levels import Levels, gain_level, stop_level
 from desk.execution.perpetual import doomed, funding_units, margined_lots
@@ -89,12 +90,15 @@ class Terms(NamedTuple):
 
 
 class Besides(NamedTuple):
-    """What is remembered and recorded besides: the state, how each fill came about, funding paid, how often, and which of `Terms.due` is next."""
+    """What is remembered and recorded besides: the state, how each fill came about, funding paid, how often and which of `Terms.due` is next, and all fees
+    (quote).
+    """
 
     state: Rows
     kinds: NDArray[np.int8]
     payments: Rows
     paid: Ints
+    fees: Floats
 
 
 def play_all(run: Run, terms: Terms, besides: Besides) -> None:
@@ -112,7 +116,7 @@ def walk(run: Run, terms: Terms, besides: Besides, outlook: Outlook | None) -> N
     market, account, rules, curve = run.market, run.account, run.rules, run.equity
     close, targets, new_days, book, state = market.close, market.targets, market.new_days, account.book, besides.state
     marks, line = unmarked(new_days), market.line
-    counts, row, alone, told = account.counts, -1, len(line.close) > 0, 0
+    counts, row, alone, told, contracts = account.counts, -1, len(line.close) > 0, 0, contracts_of(state)
     while row + 1 < len(close):
         row += 1
         if alone and counts[ASKED] == 0:
@@ -128,14 +132,15 @@ def walk(run: Run, terms: Terms, besides: Besides, outlook: Outlook | None) -> N
             told = tally(curve, run.sums, told, row) if row - told >= AT_HAND else told
             if row >= len(close):
                 break
-        traded = has_bar(close, row)
+        traded = market.dense or has_bar(close, row)
         if traded:
             begin(market, account, state, row)
             if counts[ASKED] > 0:
                 trade(market, run, terms, besides, row)
             close_resting(market, run, terms, besides, row)
             note_closes(close, row, book)
-            carry_margin(run, terms, besides, row)
+            if contracts > 0:
+                carry_margin(run, terms, besides, row)
         equity = account.cash[0]
         for asset in range(len(book)):
             equity += account.position[asset] * book[asset]["last_close"]
@@ -158,6 +163,25 @@ def walk(run: Run, terms: Terms, besides: Besides, outlook: Outlook | None) -> N
             protect(account, terms, state[asset], row, asset)
     tally(curve, run.sums, told, len(curve))
     conclude(run, marks)
+    charge(run, terms, besides)
+
+
+def contracts_of(state: Rows) -> int:
+    """How many assets are contracts."""
+    found = 0
+    for asset in range(len(state)):
+        found += state[asset]["contract"] != 0
+    return found
+
+
+def charge(run: Run, terms: Terms, besides: Besides) -> None:
+    """Sum the fees: a gain pays the maker's, a forced close the liquidator's besides."""
+    book, fills, total = run.account.book, run.account.fills, 0.0
+    for number in range(run.account.counts[FILLS]):
+        holding, fill, kind = book[fills[number]["asset"]], fills[number], besides.kinds[number]
+        rate = terms.resting.fee_rate if kind == GAIN else terms.forced.fee_rate if kind == FORCED else run.rules.fee_rate
+        total += fee(abs(fill["lots"]) * holding["lot"] * (fill["ticks"] * holding["tick"]), rate)
+    besides.fees[0] = total
 
 
 def calm_until(run: Run, terms: Terms, besides: Besides, row: int, end: int) -> int:
