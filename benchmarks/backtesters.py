@@ -44,13 +44,13 @@ OURS = 5
 
 @dataclass(frozen=True)
 class Match:
-    """One peer on one workload: how many bars it plays, in how many rounds, how many times faster we mean to be, and how often it plays a round."""
+    """One peer on one workload: how many bars it plays, in how many rounds, how many times faster we mean to be (0: none), and how often it plays a round."""
 
     workload: str
     peer: str
     bars: int
     rounds: int
-    goal: float
+    goal: float = 0
     plays: int = 1
 
 
@@ -65,11 +65,11 @@ MATCHES = (
     Match("W4", "vectorbt_stops:rust", 1_000_000, 5, 15, 5),
     Match("W4", "vectorbt_stops:numba", 1_000_000, 5, 15, 5),
     Match("W4", "raptorbt_stops", 1_000_000, 5, 9, 5),
-    Match("W4", "nautilus_stops", 50_000, 3, 5_000),
-    Match("W4", "freqtrade_stops", 200_000, 2, 3_000),
+    Match("W4", "nautilus_stops", 50_000, 3),
+    Match("W4", "freqtrade_stops", 200_000, 2),
     Match("W3", "vectorbt:rust", 100_000, 5, 50, 3),
     Match("W3", "vectorbt:numba", 100_000, 5, 50, 3),
-    Match("W3", "freqtrade", 10_000, 2, 6_000),
+    Match("W3", "freqtrade", 10_000, 2),
 )
 
 

@@ -25,8 +25,8 @@ from urllib.parse import urlsplit
 import aiohttp
 import ccxt
 import psutil
+from _exchange import ask, exchange
 
-from benchmarks._exchange import ask, exchange
 from desk.execution.ccxt_settings import constructor_config
 
 ORDERS, CCXT_ORDERS, CONNECTIONS = 6000, 600, 8

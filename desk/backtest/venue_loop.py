@@ -122,8 +122,10 @@ def walk(run: Run, terms: Terms, besides: Besides, outlook: Outlook | None) -> N
         if alone and counts[ASKED] == 0:
             stretch = Stretch(line, curve, row, account.cash[0], account.position[0])
             first, last = row, quiet_until(stretch, min(len(close), marks.next_day), rules)
+            # What orders and stops fill at is far away in memory: it comes while the bars before are marked.
+            fetch(terms.line_high, last + 1)
+            fetch(terms.line_low, last + 1)
             last = calm_until(run, terms, besides, row, last)
-            # What a stop fills at is far away in memory: it comes while the bars before are marked.
             fetch(line.open, last)
             fetch(line.volume, last)
             row, marks = glide(stretch, last, marks, new_days, rules)
