@@ -48,7 +48,7 @@ _COMPILED = {
         "exact_product",
         "exact_sum",
     ),
-    line_loop: ("quiet_until", "glide", "resting", "drifting", "fetch_decided", "mark", "lowest", "ordered", "dealt", "record"),
+    line_loop: ("find_turns", "quiet_until", "turning", "glide", "drifting", "mark", "lowest", "ordered", "dealt", "record"),
     venue_loop: (
         "contracts_of",
         "charge",

@@ -13,6 +13,7 @@ from desk.backtest.loop import (
     EXCESSES,
     FILLS,
     REFUSALS,
+    TURNS_AHEAD,
     Account,
     Floats,
     Ints,
@@ -31,8 +32,8 @@ from desk.execution.fills import fill_lots, fill_ticks, ration_into
 from desk.risk.guards import Stake, Standing, check
 from desk.strategy.sizing import fixed_lots, order_lots
 
-# Bars in which the next change of mind is looked for.
-_AHEAD = 128
+# The turn after the next: the next one's memory was asked a turn ago.
+_ASKED = 1
 
 
 class Stretch(NamedTuple):
@@ -62,6 +63,7 @@ def play_line(run: Run) -> None:
     holding, cash = account.book[0], (account.cash[0], account.cash[1])
     lot, value, marks = holding["lot"], (holding["value"], holding["value_rest"]), unmarked(new_days)
     row, told, lots, held, order = 0, 0, 0, 0.0, 0
+    find_turns(line)
     while row < len(curve):
         if order == 0:
             stretch = Stretch(line, curve, row, cash[0], held)
@@ -135,16 +137,43 @@ def record(account: Account, row: int, deal: tuple[int, int]) -> None:
     account.counts[FILLS] += 1
 
 
+def find_turns(line: Line) -> None:
+    """Write down where exposures turn into others."""
+    bits, turns, found = line.bits, line.turns, 0
+    for row in range(1, len(bits)):
+        # Written at every row, and written over unless it turned: nothing to guess for the processor.
+        turns[found] = row
+        found += bits[row] != bits[row - 1]
+    for never in range(found, found + TURNS_AHEAD):
+        turns[never] = len(bits)
+
+
 def quiet_until(stretch: Stretch, end: int, rules: Rules) -> int:
     """The first bar, before `end`, that may want an order."""
     line, first = stretch.line, stretch.row
-    targets = line.targets[first:end]
     if rules.fixed_units > 0:
-        last = first + resting(targets, rules.fixed_units, stretch.held)
-    else:
-        last = first + drifting(targets, line.close[first:end], stretch.cash, stretch.held, rules)
-    fetch_decided(line, last)
+        return turning(line, first, end, rules.fixed_units, stretch.held)
+    last = first + drifting(line.targets[first:end], line.close[first:end], stretch.cash, stretch.held, rules)
+    fetch(line.open, last + 1)
+    fetch(line.volume, last + 1)
     return last
+
+
+def turning(line: Line, first: int, end: int, units: float, held: float) -> int:
+    """The first bar from `first` on, before `end`, whose exposure, in units, is not what is `held` (base). NaN wants nothing."""
+    targets, turns, turn, row = line.targets, line.turns, line.turn[0], first
+    while turns[turn] <= first:
+        turn += 1
+    line.turn[0] = turn
+    while row < end and not abs(targets[row] * units - held) > 0:
+        row = turns[turn]
+        turn += 1
+    # Orders fill far away in memory, one by one: it is asked in time.
+    ahead = turns[turn + _ASKED]
+    fetch(targets, ahead)
+    fetch(line.open, ahead + 1)
+    fetch(line.volume, ahead + 1)
+    return min(row, end)
 
 
 def glide(stretch: Stretch, last: int, marks: Marks, new_days: Ints, rules: Rules) -> tuple[int, Marks]:
@@ -164,14 +193,6 @@ def glide(stretch: Stretch, last: int, marks: Marks, new_days: Ints, rules: Rule
         kept = min(marks.kept, lowest(curve) / marks.peak)
         marks = Marks(marks.peak, marks.floor, kept, marks.days, marks.next_day, marks.day_floor, marks.reducing, marks.day_reducing)
     return last, marks
-
-
-def resting(targets: Floats, units: float, held: float) -> int:
-    """How many bars pass before the first whose exposure, in units, is not what is `held` (base). NaN wants nothing."""
-    for bar in range(len(targets)):
-        if abs(targets[bar] * units - held) > 0:
-            return bar
-    return len(targets)
 
 
 def drifting(targets: Floats, closes: Floats, cash: float, held: float, rules: Rules) -> int:
@@ -209,10 +230,3 @@ def lowest(curve: Floats) -> float:
         low, other = min(low, curve[bar]), min(other, curve[bar + 1])
     least: float = min(low, other, curve[-1])
     return least
-
-
-def fetch_decided(line: Line, row: int) -> None:
-    """Ask memory for what an order of this row will fill at, and one of the next row that asks for something else: far away, and one by one."""
-    for decided in (row, row + 1 + resting(line.targets[row + 1 : row + 1 + _AHEAD], 1.0, line.targets[min(row, len(line.targets) - 1)])):
-        fetch(line.open, decided + 1)
-        fetch(line.volume, decided + 1)

@@ -40,17 +40,25 @@ REFUSAL = np.dtype([("row", np.int32), ("asset", np.int32), ("guard", np.int64)]
 FILLS, REFUSALS, EXCESSES, ASKED = range(4)
 # After so many bars the curve is summed up: what was just written is near, and would have to come from afar at the end.
 AT_HAND = 2048
+# Turns ahead of which memory is asked what they will fill at.
+TURNS_AHEAD = 4
 # Rows ahead for which memory is asked, and floats that come at once.
 _AHEAD, _LINE = 8, 8
 
 
 class Line(NamedTuple):
-    """What a single asset without gaps trades at, and its exposures [time]. Empty for any other market."""
+    """What a single asset without gaps trades at, and its exposures [time], and these as the integers of the same bits. Empty for any other market.
+
+    Scratch: the rows at which exposures turn into others, then some that never come; which of them is next.
+    """
 
     open: Floats
     close: Floats
     volume: Floats
     targets: Floats
+    bits: Ints
+    turns: Ints
+    turn: Ints
 
 
 class Market(NamedTuple):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from configs.risk import RiskSettings
 from configs.trading import CostSettings, TradingSettings
-from desk.backtest.loop import BOOK, FILL, REFUSAL, Account, Line, Market, Rows, Rules, Run
+from desk.backtest.loop import BOOK, FILL, REFUSAL, TURNS_AHEAD, Account, Line, Market, Rows, Rules, Run
 from desk.backtest.outlook import Outlook, outlook_of
 from desk.backtest.panel import Floats, Panel
 from desk.backtest.venue_loop import PAYMENT, STATE, Besides, Terms
@@ -135,7 +135,9 @@ class Stage:
         each = 1 if self.terms is None else 3
         fills, refusals = room.of("fills", each * most, FILL), room.of("refusals", each * most, REFUSAL)
         alone = shape[1] == 1 and bars.dense
-        line = Line(*((column if alone else column[:0]).reshape(-1) for column in (open_, close, volume, exposures)))
+        opens, closes, volumes, wishes = ((column if alone else column[:0]).reshape(-1) for column in (open_, close, volume, exposures))
+        turns = room.of("turns", (most if alone else 0) + TURNS_AHEAD, np.dtype(np.int64))
+        line = Line(opens, closes, volumes, wishes, wishes.view(np.int64), turns, np.zeros(1, np.int64))
         return Run(
             market=Market(open_, close, volume, exposures, bars.new_days, bars.dense, line),
             account=Account(self.book.copy(), np.zeros(shape[1]), self.cash.copy(), fills, refusals, np.zeros(4, np.int64), np.empty(shape[1], np.int64)),

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from desk.backtest.line_loop import Stretch, glide, quiet_until
+from desk.backtest.line_loop import Stretch, find_turns, glide, quiet_until
 from desk.backtest.loop import (
     ASKED,
     AT_HAND,
@@ -117,6 +117,8 @@ def walk(run: Run, terms: Terms, besides: Besides, outlook: Outlook | None) -> N
     close, targets, new_days, book, state = market.close, market.targets, market.new_days, account.book, besides.state
     marks, line = unmarked(new_days), market.line
     counts, row, alone, told, contracts = account.counts, -1, len(line.close) > 0, 0, contracts_of(state)
+    if alone:
+        find_turns(line)
     while row + 1 < len(close):
         row += 1
         if alone and counts[ASKED] == 0:
