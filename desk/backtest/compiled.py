@@ -43,6 +43,8 @@ _COMPILED = {
         "buy",
         "execute",
         "paid",
+        "worth",
+        "matched",
         "tally",
         "conclude",
         "exact_product",
