@@ -43,8 +43,6 @@ _COMPILED = {
         "buy",
         "execute",
         "paid",
-        "worth",
-        "matched",
         "tally",
         "conclude",
         "exact_product",

@@ -23,13 +23,12 @@ from desk.backtest.loop import (
     Run,
     conclude,
     fetch,
-    matched,
     paid,
     remember,
     tally,
     unmarked,
 )
-from desk.execution.fills import ration_into
+from desk.execution.fills import fill_lots, fill_ticks, ration_into
 from desk.risk.guards import Stake, Standing, check
 from desk.strategy.sizing import fixed_lots, order_lots
 
@@ -118,12 +117,17 @@ def dealt(order: int, open_: float, volume: float, account: Account, means: tupl
     """What a bar fills of an order, in signed lots, and at how many ticks. A buy goes as far as the cash."""
     (rules, cash), book = means, account.book
     holding = book[0]
-    lots, ticks, unit_cost = matched(order, open_, volume, (holding["lot"], holding["tick"]), rules)
-    if order > 0 and lots * unit_cost > cash:
+    lot, tick, sign = holding["lot"], holding["tick"], (1 if order > 0 else -1)
+    lots = fill_lots(abs(order), volume, lot, rules.participation_cap)
+    if lots == 0:
+        return 0, 0
+    ticks = fill_ticks(open_, tick, sign, rules.half_spread_bps, rules.impact_bps, lots * lot / volume)
+    unit_cost = ticks * tick * lot * (1.0 + rules.fee_rate)
+    if sign > 0 and lots * unit_cost > cash:
         holding["wanted"], holding["unit_cost"] = lots, unit_cost
         ration_into(book["granted"], book["wanted"], book["unit_cost"], cash)
         lots = holding["granted"]
-    return (lots if order > 0 else -lots), ticks
+    return sign * lots, ticks
 
 
 def record(account: Account, row: int, deal: tuple[int, int]) -> None:

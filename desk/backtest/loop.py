@@ -302,17 +302,20 @@ def settle(quotes: Quotes, account: Account, rules: Rules, row: int) -> None:
     """Execute what waits at this row's opens: sells, then the buys that the cash carries. What does not fill dies."""
     book, total = account.book, 0.0
     for asset in account.asked[: account.counts[ASKED]]:
-        order = book[asset]["order"]
+        order, lot = book[asset]["order"], book[asset]["lot"]
         book[asset]["order"], book[asset]["wanted"], book[asset]["unit_cost"] = 0, 0, 0.0
         if order == 0 or math.isnan(quotes.close[row, asset]):
             continue
-        grid = (book[asset]["lot"], book[asset]["tick"])
-        lots, ticks, unit_cost = matched(order, quotes.open[row, asset], quotes.volume[row, asset], grid, rules)
+        volume = quotes.volume[row, asset]
+        lots = fill_lots(abs(order), volume, lot, rules.participation_cap)
         if lots == 0:
             continue
-        if order < 0:
+        sign, participation = (1 if order > 0 else -1), lots * lot / volume
+        ticks = fill_ticks(quotes.open[row, asset], book[asset]["tick"], sign, rules.half_spread_bps, rules.impact_bps, participation)
+        if sign < 0:
             execute(account, rules, row, asset, (-lots, ticks))
         else:
+            unit_cost = ticks * book[asset]["tick"] * lot * (1.0 + rules.fee_rate)
             book[asset]["wanted"], book[asset]["ticks"], book[asset]["unit_cost"] = lots, ticks, unit_cost
             total += lots * unit_cost
     if total > 0:
@@ -346,14 +349,7 @@ def execute(account: Account, rules: Rules, row: int, asset: int, deal: tuple[in
 
 
 def paid(cash: tuple[float, float], deal: tuple[int, int], value: tuple[float, float], rules: Rules) -> tuple[float, float]:
-    """The cash after a fill of `deal` = (signed lots, price in ticks); `value` of one tick on one lot. All in two floats."""
-    notional, charge = worth(deal, value, rules)
-    sign = 1.0 if deal[0] > 0 else -1.0
-    return exact_sum(exact_sum(cash, -sign * notional[0], -sign * notional[1]), -charge[0], -charge[1])
-
-
-def worth(deal: tuple[int, int], value: tuple[float, float], rules: Rules) -> tuple[tuple[float, float], tuple[float, float]]:
-    """What a fill is worth and what it is charged, each in two floats (quote), unsigned."""
+    """The cash after a fill; `value` of one tick on one lot. All in two floats."""
     lots, ticks = deal
     steps, steps_rest = exact_product(float(abs(lots)), float(ticks))
     notional, notional_rest = exact_product(steps, value[0])
@@ -361,18 +357,8 @@ def worth(deal: tuple[int, int], value: tuple[float, float], rules: Rules) -> tu
     charge = fee(notional, rules.fee_rate)
     # What the float product above lost of the Decimal fee.
     charge_rest = exact_product(notional, rules.fee_rate)[1] + notional_rest * rules.fee_rate + notional * rules.fee_rate_rest
-    return (notional, notional_rest), (charge, charge_rest)
-
-
-def matched(order: int, open_: float, volume: float, grid: tuple[float, float], rules: Rules) -> tuple[int, int, float]:
-    """What a bar can fill of a market order, in unsigned lots, at how many ticks, and what one lot then costs a buyer (quote). `grid`: lot and tick."""
-    lot, tick = grid
-    lots = fill_lots(abs(order), volume, lot, rules.participation_cap)
-    if lots == 0:
-        return 0, 0, 0.0
-    sign = 1 if order > 0 else -1
-    ticks = fill_ticks(open_, tick, sign, rules.half_spread_bps, rules.impact_bps, lots * lot / volume)
-    return lots, ticks, ticks * tick * lot * (1.0 + rules.fee_rate)
+    sign = 1.0 if lots > 0 else -1.0
+    return exact_sum(exact_sum(cash, -sign * notional, -sign * notional_rest), -charge, -charge_rest)
 
 
 def fetch(array: Floats, place: int) -> None:

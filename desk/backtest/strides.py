@@ -13,8 +13,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from desk.backtest.loop import Rules, fetch, matched, worth
-from desk.execution.fills import ration_into
+from desk.backtest.loop import Rules, exact_product, fetch
+from desk.costs import fee
+from desk.execution.fills import fill_lots, fill_ticks, ration_into
 from desk.instruments import lots_of
 from desk.risk.guards import Stake, Standing, check, daily_floor, drawdown_floor
 from desk.strategy.sizing import fixed_lots
@@ -200,21 +201,32 @@ def wanted_lots(units: float, lots: int, lot: float) -> int:
 
 
 def settle(course: Course, row: int, order: int, cash: float) -> tuple[int, int]:
-    """What waits is executed at this row's open: signed lots and price in ticks. A buy goes as far as the cash."""
-    tape, grid, records = course.tape, course.grid, course.records
-    lots, ticks, unit_cost = matched(order, tape.open[row], tape.volume[row], (grid.lot, grid.tick), course.rules)
-    if order > 0 and lots * unit_cost > cash:
-        records.wanted[0], records.unit_cost[0] = lots, unit_cost
-        ration_into(records.granted, records.wanted, records.unit_cost, cash)
-        lots = records.granted[0]
-    return (lots if order > 0 else -lots), ticks
+    """What waits is executed at this row's open: signed lots and price in ticks. The words of `desk.backtest.loop.settle`, for one asset."""
+    tape, grid, rules, records = course.tape, course.grid, course.rules, course.records
+    volume = tape.volume[row]
+    lots = fill_lots(abs(order), volume, grid.lot, rules.participation_cap)
+    if lots == 0:
+        return 0, 0
+    sign, participation = (1 if order > 0 else -1), lots * grid.lot / volume
+    ticks = fill_ticks(tape.open[row], grid.tick, sign, rules.half_spread_bps, rules.impact_bps, participation)
+    if sign > 0:
+        unit_cost = ticks * grid.tick * grid.lot * (1.0 + rules.fee_rate)
+        if lots * unit_cost > cash:
+            records.wanted[0], records.unit_cost[0] = lots, unit_cost
+            ration_into(records.granted, records.wanted, records.unit_cost, cash)
+            lots = records.granted[0]
+    return sign * lots, ticks
 
 
 def book(grid: Grid, rules: Rules, purse: Purse, lots: int, ticks: int) -> Purse:
-    """Pay for one fill."""
-    notional, charge = worth((lots, ticks), (grid.value, grid.value_rest), rules)
+    """Pay for one fill. The words of `desk.backtest.loop.execute`."""
+    steps, steps_rest = exact_product(float(abs(lots)), float(ticks))
+    notional, notional_rest = exact_product(steps, grid.value)
+    notional_rest += steps_rest * grid.value + steps * grid.value_rest
+    charge = fee(notional, rules.fee_rate)
+    charge_rest = exact_product(notional, rules.fee_rate)[1] + notional_rest * rules.fee_rate + notional * rules.fee_rate_rest
     sign = 1.0 if lots > 0 else -1.0
-    return paid(paid(purse, sign * notional[0], sign * notional[1]), charge[0], charge[1])
+    return paid(paid(purse, sign * notional, sign * notional_rest), charge, charge_rest)
 
 
 def paid(purse: Purse, amount: float, rest: float) -> Purse:
