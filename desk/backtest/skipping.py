@@ -22,7 +22,7 @@ from desk.backtest.kernel import simulate
 from desk.backtest.machine_code import MachineCode, hash_of
 from desk.backtest.panel import Floats, Panel
 from desk.backtest.stage import Stage
-from desk.backtest.strides import WINDOW, Batch, Changes, Course, Grid, Records, Tape, skip_all
+from desk.backtest.strides import SQUARES, TERMS, Batch, Changes, Course, Grid, Records, Tape, skip_all
 from desk.errors import ContractBroken
 from desk.instruments import Instrument
 
@@ -33,55 +33,52 @@ Told = tuple[float, float, int]
 _ROUNDING = 1e-14
 # Compiled besides what the loop is made of. Sums may be added in any order, several at a time.
 _COMPILED = {
+    "widen": (),
     "wanted_lots": (),
     "settle": (),
     "paid": (),
     "book": (),
-    "gained": (),
-    "add_returns": ("nsz", "reassoc"),
-    "write": (),
-    "write_parts": (),
-    "mark": (),
+    "spread": (),
     "edges": (),
+    "returned": (),
+    "stepped": ("nsz", "reassoc"),
     "climb": (),
     "begin_days": (),
     "fall": (),
     "skip": (),
 }
 # Called; all others become part of the run: a call would copy every array's description.
-_RARE = ("add_returns", "write_parts", "climb", "begin_days")
-# Marks of equity that wait to be compared: they stay in the fastest cache. Odd, so that their returns come in pairs.
-_MARKS = 2049
+_RARE = ("stepped", "climb", "begin_days")
 # Changes that are played in one call.
 _BATCH = 16384
 
 
 def course_of(stage: Stage) -> Course:
     """Lay out a stage's first asset."""
-    bars, holding = stage.bars, stage.book[0]
-    open_, close, volume = (np.ascontiguousarray(array[:, 0], dtype=np.float64) for array in (bars.open, bars.close, bars.volume))
+    holding = stage.book[0]
     return Course(
-        Tape(open_, close, volume, np.stack([_windowed(close, np.minimum), _windowed(close, np.maximum)], axis=1), bars.new_days),
+        tape_of(stage.bars),
         Grid(*(float(holding[name]) for name in Grid._fields)),
         stage.rules,
         stage.cash.copy(),
-        records_of(len(close)),
+        records_of(len(stage.bars.times)),
     )
+
+
+def tape_of(panel: Panel) -> Tape:
+    """The first asset's bars, and what is known of every stretch of them beforehand."""
+    open_, close, volume = (np.ascontiguousarray(array[:, 0], dtype=np.float64) for array in (panel.open, panel.close, panel.volume))
+    low, high = float(close.min()), float(close.max())
+    middle = 0.5 * (low + high)
+    bars = np.empty((len(close), SQUARES + TERMS + 1))
+    tape = Tape(close, bars, np.empty((len(close), 2)), np.empty((len(close), 2)), middle, high - middle, panel.new_days)
+    _machine_code(strides.lay)(tape, open_, volume)
+    return tape
 
 
 def records_of(bars: int) -> Records:
     """Room for the most fills that can happen in so many bars: untouched room takes no memory."""
-    return Records(np.empty((bars, 3), np.int64), np.empty(_MARKS), np.zeros(1, np.int64), np.zeros(1, np.int64), np.zeros(1))
-
-
-def _windowed(close: Floats, edge: np.ufunc) -> Floats:
-    """`edge` of the `WINDOW` closes from each bar on [time]; fewer at the end."""
-    found = close.copy()
-    step = 1
-    while step < WINDOW:
-        found[:-step] = edge(found[:-step], found[step:])
-        step *= 2
-    return found
+    return Records(np.empty((bars, 3), np.int64), np.zeros(1, np.int64), np.zeros(1, np.int64), np.zeros(1))
 
 
 def play(course: Course, batch: Sequence[Changes]) -> Floats:
@@ -132,7 +129,9 @@ def sweep(
 
     with ThreadPoolExecutor(threads) as pool:
         told = dict(chain.from_iterable(part.items() for part in pool.map(some, range(threads))))
-    return pl.DataFrame([(*values, *told[number]) for number, values in enumerate(points)], schema=[*names, "equity", "sharpe", "fills"], orient="row")
+    swept = {name: [values[place] for values in points] for place, name in enumerate(names)}
+    found = {name: [told[number][place] for number in range(len(points))] for place, name in enumerate(("equity", "sharpe", "fills"))}
+    return pl.DataFrame(swept | found)
 
 
 def _batches(asked: Iterable[tuple[int, Floats | Changes]]) -> Iterator[list[tuple[int, Changes]]]:
@@ -182,9 +181,12 @@ def _sharpe(total: float, squares: float, count: int, bars_per_year: float) -> f
 @cache
 def compiled_skip() -> Callable[[Course, Batch, Floats], None]:
     """`skip_all` as machine code; releases the interpreter lock while it runs."""
-    return cast(
-        "Callable[[Course, Batch, Floats], None]", MachineCode(skip_all, hash_of([strides], compiled.code_hash(), repr(_COMPILED), *_RARE), _make_known)
-    )
+    return cast("Callable[[Course, Batch, Floats], None]", _machine_code(skip_all))
+
+
+@cache
+def _machine_code(function: Callable[..., None]) -> MachineCode:
+    return MachineCode(function, hash_of([strides], compiled.code_hash(), repr(_COMPILED), *_RARE), _make_known)
 
 
 @cache

@@ -1,7 +1,7 @@
 """The run that looks only where something changes, in plain Python that numba compiles.
 
-Between two changes of the exposure nothing is decided, so nothing is asked of a bar: flat stretches cost nothing, held ones are marked and compared
-several bars at a time, and the highest and lowest equity tell whether a limit was met. Where something is decided or filled, the desk's own formulas
+Between two changes of the exposure nothing is decided, so nothing is asked of a bar: flat stretches cost nothing, of held ones the returns come out of
+sums that all runs share, and the highest and lowest equity tell whether a limit was met. Where something is decided or filled, the desk's own formulas
 decide, as in `desk.backtest.loop`.
 """
 
@@ -23,8 +23,13 @@ from desk.strategy.sizing import fixed_lots
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-# Bars whose lowest and highest close are looked up together.
-WINDOW = 16
+# Bars whose lowest and highest close are looked up together: few, or many.
+FEW, MANY = 16, 128
+# Columns of `Tape.bars`: prices and volume, then the sums of `returned`.
+OPEN, CLOSE, VOLUME, MOVES, SQUARES = 0, 1, 2, 3, 7
+# The powers in the series of `returned`; what a move within a stretch, and one from it to the middle of all closes, may be worth of the equity; the
+# least share of all squares so far that a stretch's may be, for the difference of two sums loses as much.
+TERMS, NEAR, FAR, SEEN = 4, 0.004, 4.0, 1e-5
 # Changes ahead whose fills memory is asked for.
 AHEAD = 4
 
@@ -62,14 +67,16 @@ class Batch(NamedTuple):
 
 
 class Tape(NamedTuple):
-    """One asset's bars [time], the lowest and the highest of `WINDOW` closes from each bar on [time, 2], and the rows at which a UTC day begins, then one
-    that never comes.
+    """One asset's closes [time], its bars and their sums [time, 12], the highest of the closes and of their negatives of `FEW` and of `MANY` bars from
+    each on [time, 2], the middle of all closes and how far they lie from it, and the rows at which a UTC day begins, then one that never comes.
     """
 
-    open: Floats
     close: Floats
-    volume: Floats
-    windows: Floats
+    bars: Floats
+    few: Floats
+    many: Floats
+    middle: float
+    reach: float
     new_days: Ints
 
 
@@ -84,12 +91,9 @@ class Grid(NamedTuple):
 
 
 class Records(NamedTuple):
-    """What a run writes: row, signed lots and price in ticks of each fill [fill]; the last marks of equity, without those that repeat one; scratch for a
-    round of buys.
-    """
+    """What a run writes: row, signed lots and price in ticks of each fill [fill]; scratch for a round of buys."""
 
     fills: Ints
-    marks: Floats
     granted: Ints
     wanted: Ints
     unit_cost: Floats
@@ -125,12 +129,55 @@ class Memory(NamedTuple):
 
 
 class Stretch(NamedTuple):
-    """The bars from `first` to `last`, on which cash (quote) and position (base) stay."""
+    """The bars from `first` to `last`, on which cash (quote) and position (base) stay, and the lowest and the highest close among them."""
 
     first: int
     last: int
     cash: float
     held: float
+    low: float
+    high: float
+
+
+class Sums(NamedTuple):
+    """Of the returns of bars, and of their squares."""
+
+    returns: float
+    squares: float
+
+
+def lay(tape: Tape, open_: Floats, volume: Floats) -> None:
+    """Write down what is known of every stretch beforehand: all of `Tape.bars`, and both windows."""
+    close, bars = tape.close, tape.bars
+    bars[0, MOVES:] = 0.0
+    for row in range(len(close)):
+        bars[row, OPEN], bars[row, CLOSE], bars[row, VOLUME] = open_[row], close[row], volume[row]
+        if row == 0:
+            continue
+        moved, away = close[row] - close[row - 1], close[row - 1] - tape.middle
+        term = moved * moved
+        for power in range(TERMS + 1):
+            bars[row, SQUARES + power] = bars[row - 1, SQUARES + power] + term
+            term *= away
+        term = moved * away
+        for power in range(TERMS):
+            bars[row, MOVES + power] = bars[row - 1, MOVES + power] + term
+            term *= away
+    for row in range(len(close)):
+        tape.few[row, 0], tape.few[row, 1] = -close[row], close[row]
+    widen(tape.few, 1, FEW)
+    for row in range(len(close)):
+        tape.many[row, 0], tape.many[row, 1] = tape.few[row, 0], tape.few[row, 1]
+    widen(tape.many, FEW, MANY)
+
+
+def widen(highest: Floats, known: int, wanted: int) -> None:
+    """Of so many bars from each on instead of fewer; at the end of as many as there are."""
+    while known < wanted:
+        for row in range(len(highest) - known):
+            highest[row, 0] = max(highest[row, 0], highest[row + known, 0])
+            highest[row, 1] = max(highest[row, 1], highest[row + known, 1])
+        known *= 2
 
 
 def skip_all(course: Course, batch: Batch, tallies: Floats) -> None:
@@ -147,12 +194,11 @@ def skip(course: Course, changes: Changes, tally: Floats) -> None:
 
     The tally: final equity, sum of returns, of their squares, largest share of a peak that was lost, lowest equity, how many fills.
     """
-    tape, grid, rules, fills, marks = course.tape, course.grid, course.rules, course.records.fills, course.records.marks
+    tape, grid, rules, fills = course.tape, course.grid, course.rules, course.records.fills
     close, new_days, rows, exposures = tape.close, tape.new_days, changes.rows, changes.exposures
-    memory, purse = Memory(-math.inf, -math.inf, 1.0, 0, 0.0, False, False), Purse(course.cash[0], course.cash[1])
-    row = change = lots = wanted = order = filled = marked = 0
+    memory, purse, sums = Memory(-math.inf, -math.inf, 1.0, 0, 0.0, False, False), Purse(course.cash[0], course.cash[1]), Sums(0.0, 0.0)
+    row = change = lots = wanted = order = filled = 0
     units, held, cash, before, least = math.nan, 0.0, purse.total + purse.rest, math.nan, math.inf
-    tally[:] = 0.0
     while row < len(close):
         if order != 0:
             done, ticks = settle(course, row, order, cash)
@@ -165,15 +211,20 @@ def skip(course: Course, changes: Changes, tally: Floats) -> None:
         if wanted == lots:
             last = rows[change] if change < len(rows) else len(close) - 1
             if change + AHEAD < len(rows):
-                ahead = rows[change + AHEAD] + 1
-                fetch(tape.open, ahead)
-                fetch(tape.volume, ahead)
-                fetch(close, ahead)
-        stretch = Stretch(row, last, cash, held)
-        marked = mark(close, stretch, marks, marked, tally)
+                # This bar's sums, and all of the next: three times as much as comes at once.
+                ahead, columns = rows[change + AHEAD], tape.bars.shape[1]
+                fetch(tape.bars, ahead * columns + MOVES)
+                fetch(tape.bars, (ahead + 1) * columns)
+                fetch(tape.bars, (ahead + 1) * columns + SQUARES)
+        if row > 0:
+            moved = (cash + held * close[row]) / before - 1
+            sums = Sums(sums.returns + moved, sums.squares + moved * moved)
         low = high = before = cash + held * close[last]
+        stretch = Stretch(row, last, cash, held, close[last], close[last])
         if held != 0 and last > row:
-            low, high = edges(close, tape.windows, stretch)
+            stretch = spread(tape, stretch)
+            sums = returned(tape, stretch, sums)
+            low, high = edges(stretch)
         memory = climb(close, rules.max_drawdown, stretch, memory) if high > memory.peak else fall(memory, low)
         if last >= new_days[memory.days]:
             memory = begin_days(tape, rules.max_daily_loss, stretch, low, memory)
@@ -188,8 +239,7 @@ def skip(course: Course, changes: Changes, tally: Floats) -> None:
             if order != 0 and check(Stake(order, lots, close[last], grid.lot), standing, rules.limits) != 0:
                 order = 0
         row = last + 1
-    add_returns(marks, marked, tally)
-    tally[0], tally[3], tally[4], tally[5] = before, 1 - memory.kept, least, filled
+    tally[0], tally[1], tally[2], tally[3], tally[4], tally[5] = before, sums.returns, sums.squares, 1 - memory.kept, least, filled
 
 
 def wanted_lots(units: float, lots: int, lot: float) -> int:
@@ -203,12 +253,13 @@ def wanted_lots(units: float, lots: int, lot: float) -> int:
 def settle(course: Course, row: int, order: int, cash: float) -> tuple[int, int]:
     """What waits is executed at this row's open: signed lots and price in ticks. The words of `desk.backtest.loop.settle`, for one asset."""
     tape, grid, rules, records = course.tape, course.grid, course.rules, course.records
-    volume = tape.volume[row]
+    bar = tape.bars[row]
+    volume = bar[VOLUME]
     lots = fill_lots(abs(order), volume, grid.lot, rules.participation_cap)
     if lots == 0:
         return 0, 0
     sign, participation = (1 if order > 0 else -1), lots * grid.lot / volume
-    ticks = fill_ticks(tape.open[row], grid.tick, sign, rules.half_spread_bps, rules.impact_bps, participation)
+    ticks = fill_ticks(bar[OPEN], grid.tick, sign, rules.half_spread_bps, rules.impact_bps, participation)
     if sign > 0:
         unit_cost = ticks * grid.tick * grid.lot * (1.0 + rules.fee_rate)
         if lots * unit_cost > cash:
@@ -237,74 +288,67 @@ def paid(purse: Purse, amount: float, rest: float) -> Purse:
     return Purse(left, purse.rest + (lost - rest))
 
 
-def mark(close: Floats, stretch: Stretch, marks: Floats, marked: int, tally: Floats) -> int:
-    """Mark a stretch; how many marks wait for `add_returns` then. A flat one returns nothing: marked once."""
-    row, count = stretch.first, stretch.last + 1 - stretch.first if stretch.held != 0 else 1
-    if marked + count > len(marks):
-        return write_parts(close, stretch, marks, marked, tally)
-    write(close[row : row + count], marks[marked : marked + count], stretch.cash, stretch.held)
-    return marked + count
-
-
-def write_parts(close: Floats, stretch: Stretch, marks: Floats, marked: int, tally: Floats) -> int:
-    """As `mark`, where there is no room for all."""
-    row, end = stretch.first, stretch.last + 1 if stretch.held != 0 else stretch.first + 1
-    while row < end:
-        if marked == len(marks):
-            marked = add_returns(marks, marked, tally)
-        count = min(end - row, len(marks) - marked)
-        write(close[row : row + count], marks[marked : marked + count], stretch.cash, stretch.held)
-        row, marked = row + count, marked + count
-    return marked
-
-
-def write(close: Floats, marks: Floats, cash: float, held: float) -> None:
-    """The equity at each of some closes."""
-    for row in range(len(close)):
-        marks[row] = cash + held * close[row]
-
-
-def add_returns(marks: Floats, marked: int, tally: Floats) -> int:
-    """Add the returns between marks and their squares to the tally; the last mark is the first of the next ones.
-
-    Dividing takes longest, so that two returns share one division.
-    """
-    count, total, squares = marked - 1, 0.0, 0.0
-    half = count // 2
-    first, second, third, fourth = marks[:half], marks[1 : half + 1], marks[half : 2 * half], marks[half + 1 : 2 * half + 1]
-    for row in range(half):
-        inverse = 1.0 / (first[row] * third[row])
-        one, other = gained(first[row], second[row], inverse * third[row]), gained(third[row], fourth[row], inverse * first[row])
-        total += one + other
-        squares += one * one + other * other
-    if 2 * half < count:
-        one = gained(marks[count - 1], marks[count], 1.0 / marks[count - 1])
-        total += one
-        squares += one * one
-    tally[1] += total
-    tally[2] += squares
-    marks[0] = marks[count]
-    return 1
-
-
-def gained(before: float, after: float, inverse: float) -> float:
-    """after / before - 1, given 1 / before. Rounded as that is, but for a few in a million: which the additions say in this order and in no other."""
-    return (1.0 + (after - before) * inverse) - 1.0
-
-
-def edges(close: Floats, windows: Floats, stretch: Stretch) -> tuple[float, float]:
-    """The lowest and the highest equity of a stretch: rounding keeps the order of the closes. The last window may overlap the one before."""
+def spread(tape: Tape, stretch: Stretch) -> Stretch:
+    """A stretch with the lowest and the highest of its closes. The last window may overlap the one before."""
     first, last = stretch.first, stretch.last
-    if last - first < WINDOW:
-        low = high = close[first]
+    if last - first < FEW:
+        low = high = tape.close[first]
         for row in range(first + 1, last + 1):
-            low, high = min(low, close[row]), max(high, close[row])
-    else:
-        low, high = windows[last - WINDOW + 1, 0], windows[last - WINDOW + 1, 1]
-        for row in range(first, last - WINDOW + 1, WINDOW):
-            low, high = min(low, windows[row, 0]), max(high, windows[row, 1])
-    one, other = stretch.cash + stretch.held * low, stretch.cash + stretch.held * high
+            low, high = min(low, tape.close[row]), max(high, tape.close[row])
+        return Stretch(first, last, stretch.cash, stretch.held, low, high)
+    step, windows = (MANY, tape.many) if last - first >= MANY else (FEW, tape.few)
+    low, high = windows[last - step + 1, 0], windows[last - step + 1, 1]
+    for row in range(first, last - step + 1, step):
+        low, high = max(low, windows[row, 0]), max(high, windows[row, 1])
+    return Stretch(first, last, stretch.cash, stretch.held, -low, high)
+
+
+def edges(stretch: Stretch) -> tuple[float, float]:
+    """The lowest and the highest equity of a stretch: rounding keeps the order of the closes."""
+    one, other = stretch.cash + stretch.held * stretch.low, stretch.cash + stretch.held * stretch.high
     return min(one, other), max(one, other)
+
+
+def returned(tape: Tape, stretch: Stretch, sums: Sums) -> Sums:
+    """Add the returns of a stretch after its first bar.
+
+    A return is w d / (1 + w z): the close moves by d, z away from the middle of the stretch, where the position weighs w in the equity. Its series has
+    powers of -w z, those of its square (1 + k) times as much; z is the distance from the middle of all closes less `off` / w, and of that distance's
+    powers times d the tape knows the sums since the beginning. Bar by bar where that would lose more than 1e-11.
+    """
+    first, last = tape.bars[stretch.first], tape.bars[stretch.last]
+    middle = 0.5 * (stretch.low + stretch.high)
+    weight = stretch.held / (stretch.cash + stretch.held * middle)
+    near, far, seen = abs(weight) * (stretch.high - middle), abs(weight) * tape.reach, last[SQUARES] - first[SQUARES]
+    if not (near <= NEAR and far <= FAR and seen >= SEEN * last[SQUARES]):
+        return stepped(tape.close[stretch.first : stretch.last + 1], stretch, sums)
+    # Before the sum of the j-th power stands (-w)^j times binomials: the sum over k from j to 4 of C(k, j) off^(k - j), for squares times 1 + k.
+    off, power = weight * (middle - tape.middle), -weight
+    moves = (1 + off * (1 + off * (1 + off * (1 + off)))) * (last[CLOSE] - first[CLOSE])
+    squares = (1 + off * (2 + off * (3 + off * (4 + off * 5)))) * seen
+    moves += power * (1 + off * (2 + off * (3 + off * 4))) * (last[MOVES] - first[MOVES])
+    squares += power * (2 + off * (6 + off * (12 + off * 20))) * (last[SQUARES + 1] - first[SQUARES + 1])
+    power *= -weight
+    moves += power * (1 + off * (3 + off * 6)) * (last[MOVES + 1] - first[MOVES + 1])
+    squares += power * (3 + off * (12 + off * 30)) * (last[SQUARES + 2] - first[SQUARES + 2])
+    power *= -weight
+    moves += power * (1 + off * 4) * (last[MOVES + 2] - first[MOVES + 2])
+    squares += power * (4 + off * 20) * (last[SQUARES + 3] - first[SQUARES + 3])
+    power *= -weight
+    moves += power * (last[MOVES + 3] - first[MOVES + 3])
+    squares += power * 5 * (last[SQUARES + 4] - first[SQUARES + 4])
+    return Sums(sums.returns + weight * moves, sums.squares + weight * weight * squares)
+
+
+def stepped(close: Floats, stretch: Stretch, sums: Sums) -> Sums:
+    """As `returned`, from one bar to the next."""
+    total, squares, cash, held = sums.returns, sums.squares, stretch.cash, stretch.held
+    before, after = close[:-1], close[1:]
+    for row in range(len(after)):
+        moved = (cash + held * after[row]) / (cash + held * before[row]) - 1
+        total += moved
+        squares += moved * moved
+    return Sums(total, squares)
 
 
 def begin_days(tape: Tape, max_daily_loss: float, stretch: Stretch, low: float, before: Memory) -> Memory:
@@ -315,7 +359,7 @@ def begin_days(tape: Tape, max_daily_loss: float, stretch: Stretch, low: float, 
     began = tape.new_days[days - 1]
     floor = daily_floor(stretch.cash + stretch.held * tape.close[began], max_daily_loss)
     # The lowest of the day is no lower than the lowest of all: mostly there is nothing to look for.
-    lost = low <= floor and edges(tape.close, tape.windows, Stretch(began, stretch.last, stretch.cash, stretch.held))[0] <= floor
+    lost = low <= floor and edges(spread(tape, Stretch(began, stretch.last, stretch.cash, stretch.held, low, low)))[0] <= floor
     return Memory(before.peak, before.floor, before.kept, days, floor, before.reducing, lost)
 
 
