@@ -50,8 +50,20 @@ def _changes(sums: NDArray[np.float64], fast: float, slow: float, rows: NDArray[
     return count
 
 
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _several(sums: NDArray[np.float64], fasts: NDArray[np.float64], slows: NDArray[np.float64], rows: NDArray[np.int64], ends: NDArray[np.int64]) -> None:
+    """The changes of several points, one after the other; where those of each end."""
+    end = 0
+    for point in range(len(fasts)):
+        end += _changes(sums, fasts[point], slows[point], rows[end:])
+        ends[point] = end
+
+
 class Crossing:
-    """`crossing(bars, fast=5, slow=60)`; keeps what all points share."""
+    """`crossing(bars, fast=[5], slow=[60])`, several points at once; keeps what all share."""
+
+    # Points in one call.
+    AT_ONCE = 25
 
     def __init__(self, bars: Panel) -> None:
         self._sums = np.concatenate([[0.0], np.cumsum(bars.close[:, 0])])
@@ -59,21 +71,22 @@ class Crossing:
         self._turns = np.arange(1.0, len(self._sums) + 1) % 2
         self._own = threading.local()
 
-    def _room(self) -> NDArray[np.int64]:
-        """This thread's, for as many changes as there are bars: memory that comes and goes with every point makes threads wait for each other."""
+    def _room(self, points: int) -> NDArray[np.int64]:
+        """This thread's, for as many changes as there are bars: memory that comes and goes with every call makes threads wait for each other."""
         if not hasattr(self._own, "room"):
-            self._own.room = np.empty(len(self._sums) + 8, np.int64)
+            self._own.room = np.empty(points * len(self._sums) + 8, np.int64)
         room: NDArray[np.int64] = self._own.room
         return room
 
-    def __call__(self, bars: Panel, *, fast: int, slow: int) -> Changes:
+    def __call__(self, bars: Panel, *, fast: list[int], slow: list[int]) -> list[Changes]:
         """Exposure 1 from the close at which the mean of the last `fast` closes rises above that of the last `slow`, 0 from where it falls below."""
-        rows = self._room()
-        count = _changes(self._sums, float(fast), float(slow), rows)
-        return Changes(rows[:count].copy(), self._turns[:count])
+        room, ends = self._room(self.AT_ONCE), np.empty(len(fast), np.int64)
+        _several(self._sums, np.array(fast, np.float64), np.array(slow, np.float64), room, ends)
+        rows = np.split(room[: ends[-1]].copy(), ends[:-1])
+        return [Changes(each, self._turns[: len(each)]) for each in rows]
 
     def targets(self, bars: Panel, *, fast: int, slow: int) -> Any:
-        """The same in numpy, an exposure at every bar."""
+        """The same of one point in numpy, an exposure at every bar."""
         sums = self._sums
         above = (sums[slow:] - sums[slow - fast : len(sums) - fast]) * slow > (sums[slow:] - sums[: len(sums) - slow]) * fast
         return np.concatenate([np.zeros(slow - 1), above])[:, None]

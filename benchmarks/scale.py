@@ -32,7 +32,7 @@ def one(seed: int) -> tuple[float, int]:
     """The best final equity of one symbol's hundred points, and how many fills all of them made."""
     minutes, _ = workload(YEARS * BARS_A_YEAR, 1, seed)
     bars = replace(minutes, times=np.datetime64("2014-01-01", "us") + np.arange(YEARS * BARS_A_YEAR) * np.timedelta64(1, "h"))
-    table = sweep(bars, Crossing(bars), GRID, CostSettings(), RiskSettings(), trading=ACCOUNT)
+    table = sweep(bars, Crossing(bars), GRID, CostSettings(), RiskSettings(), trading=ACCOUNT, at_once=Crossing.AT_ONCE)
     return float(table["equity"].to_numpy().max()), int(table["fills"].to_numpy().sum())
 
 

@@ -88,7 +88,7 @@ class Bench:
 
     def fast(self, threads: int = 1, grid: Mapping[str, list[int]] = GRID) -> Any:
         """By changes."""
-        return skipping.sweep(self.panel, self.crossing, grid, COSTS, LIMITS, trading=ACCOUNT, threads=threads)
+        return skipping.sweep(self.panel, self.crossing, grid, COSTS, LIMITS, trading=ACCOUNT, threads=threads, at_once=Crossing.AT_ONCE)
 
     def slow(self, grid: Mapping[str, list[int]] = SOME) -> Any:
         """By the loop."""

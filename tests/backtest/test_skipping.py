@@ -197,6 +197,26 @@ def test_a_rule_may_tell_its_changes_only(market: Market, units: float) -> None:
     assert told.equals(skipping.sweep(bars, momentum, GRID, COSTS, RiskSettings(), trading=account))
 
 
+def test_a_rule_may_be_asked_for_several_points_at_once(market: Market) -> None:
+    """The last call asks for what is left; the table is that of one point a call."""
+    bars, account = market(5, BARS, 1), TradingSettings(fixed_units=1.0)
+    calls: list[list[int]] = []
+
+    def several(panel: Panel, *, window: list[int]) -> list[Changes]:
+        calls.append(window)
+        return [changing(panel, window=each) for each in window]
+
+    told = skipping.sweep(bars, several, GRID, COSTS, RiskSettings(), trading=account, at_once=3)
+
+    assert [[1, 2, 3], [5, 8, 13], [21]] == calls
+    assert told.equals(skipping.sweep(bars, changing, GRID, COSTS, RiskSettings(), trading=account))
+
+
+def test_a_rule_that_leaves_a_point_unanswered_is_refused(market: Market) -> None:
+    with pytest.raises(ContractBroken, match="expected 3 answers"):
+        skipping.sweep(market(5, BARS, 1), lambda _, **_window: [], GRID, COSTS, RiskSettings(), trading=TradingSettings(fixed_units=1.0), at_once=3)
+
+
 def test_what_it_does_not_know_is_left_to_the_loop(market: Market) -> None:
     bars, fixed = market(5, BARS, 1), TradingSettings(fixed_units=1.0)
     pause = np.where(np.arange(BARS)[:, None] == 7, np.nan, bars.close)
