@@ -9,10 +9,10 @@ PEERS  := benchmarks/peers
 JOBS   ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help env run up down doctor test check format lint types imports bench bench-peers prove prove-full watch schema clean-var
+.PHONY: help env run up down doctor test check format lint types imports bench bench-peers oracles prove prove-full watch schema clean-var
 
 help: ## show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 env: $(STAMP) ## create .venv and install what constraints.txt pins (again only when that or pyproject.toml changed)
 
@@ -61,10 +61,12 @@ imports: env
 bench: env ## every benchmark, one JSON line each
 	@failed=0; for file in benchmarks/[!_]*.py; do $(BIN)/python $$file || failed=1; done; exit $$failed
 
-bench-peers: $(PEERS)/.venv/.installed $(PEERS)/.venv-nautilus/.installed $(PEERS)/.venv-freqtrade/.installed ## the other backtesters, in environments of their own; make bench measures against them
+oracles: $(PEERS)/.venv/.installed ## the packages that tests compare with (vectorbt, arch, skfolio, ...), in an environment of their own; those tests are skipped without it
+
+bench-peers: oracles $(PEERS)/.venv-nautilus/.installed $(PEERS)/.venv-freqtrade/.installed ## the other backtesters, in environments of their own; make bench measures against them
 
 define peer_environment
-	@test -x $(@D)/bin/pip || $(PYTHON) -m venv $(@D)
+	@test -x $(@D)/bin/pip || $(or $(PEER_PYTHON),$(PYTHON)) -m venv $(@D)
 	$(@D)/bin/python -m pip install -q -r $<
 	@touch $@
 endef
@@ -74,6 +76,9 @@ $(PEERS)/.venv/.installed: $(PEERS)/requirements.txt
 
 $(PEERS)/.venv-%/.installed: $(PEERS)/requirements-%.txt
 	$(peer_environment)
+
+# the newest nautilus_trader asks for Python 3.12; where there is none, its last for 3.11 is taken
+$(PEERS)/.venv-nautilus/.installed: PEER_PYTHON = $(or $(NAUTILUS_PYTHON),$(shell for python in python3.13 python3.12; do $$python -c '' 2>/dev/null && echo $$python && break; done))
 
 prove: env ## every proof at its declared size, one JSON line each
 	$(BIN)/tradewind prove

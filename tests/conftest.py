@@ -16,15 +16,20 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
+
+if TYPE_CHECKING:
+    from configs.operations import OperationsSettings
+    from tasks.values import Market
 
 ROOT = Path(__file__).resolve().parents[1]
 HOME = Path(tempfile.mkdtemp(prefix="tradewind-tests-"))
 EXCHANGE_START_SECONDS = 60
 EXCHANGE_STOP_SECONDS = 5
+RAN_TWICE = ("tests/end_to_end/test_pipeline.py", "tests/end_to_end/test_kill_and_resume.py")
 
 Greeting = dict[str, Any]
 
@@ -82,6 +87,31 @@ hypothesis.settings.register_profile("desk", deadline=None)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "desk"))
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Workers take whole files, so that what the tests of a file share is started once; files that look at the same finished runs count as one."""
+    if config.getvalue("dist") != "load":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByWhatIsShared(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return "what ran twice" if file in RAN_TWICE else file
+
+    config.option.loadscopereorder = False
+    return ByWhatIsShared(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Workers begin with the files that take longest: begun last, one of them would keep a worker busy long after the others are done."""
+    if hasattr(config, "workerinput"):
+        rank = {item.path: 2 for item in items}
+        for item in items:
+            rank[item.path] = min(rank[item.path], 0 if item.get_closest_marker("services") else 1 if item.get_closest_marker("slow") else 2)
+        items.sort(key=lambda item: rank[item.path])
+
+
 def pytest_unconfigure() -> None:
     """Erase the private home."""
     shutil.rmtree(HOME, ignore_errors=True)
@@ -94,6 +124,28 @@ def real_data() -> Path:
     if not folder:
         pytest.skip("TRADEWIND_DATA does not name a folder of real candles")
     return Path(folder)
+
+
+@pytest.fixture
+def operations(tmp_path: Path) -> Iterator[OperationsSettings]:
+    """An installation of its own, on ports of its own; what was started for it is stopped, whatever happens."""
+    # our packages are imported when a test asks, after the environment above is set
+    from configs.operations import OperationsSettings
+    from tasks.services import down
+    from tests.ports import free_port
+
+    operations = OperationsSettings(var=tmp_path / "var", prefect_port=free_port(), mlflow_port=free_port())
+    yield operations
+    list(down(operations))
+
+
+@pytest.fixture
+def market(operations: OperationsSettings) -> Market:
+    """Two coins on a practice exchange that is a process of its own; folders whose tests mean something else by a market say so themselves."""
+    from tasks.market import open_market
+    from tests.drills.traders import MARKET
+
+    return open_market.fn(MARKET, operations, ())
 
 
 @pytest.fixture(scope="session")

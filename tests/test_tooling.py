@@ -14,6 +14,8 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from tests.conftest import RAN_TWICE
+
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
@@ -56,6 +58,15 @@ def test_the_workflow_and_the_hooks_are_valid_yaml() -> None:
 
     assert {"check", "test", "run"} == set(jobs)
     assert {"ruff", "mypy", "lint-imports", "gitleaks"} <= set(hooks)
+
+
+def test_the_files_that_look_at_the_same_finished_runs_are_known_to_the_workers() -> None:
+    """Else two workers would make those runs, each for itself."""
+    files = (ROOT / "tests").rglob("test_*.py")
+
+    looking = {str(file.relative_to(ROOT)) for file in files if re.search(r"^def test_.*\btwice: ", file.read_text(encoding="utf-8"), re.MULTILINE)}
+
+    assert set(RAN_TWICE) == looking
 
 
 def test_a_test_cannot_leave_the_machine() -> None:

@@ -96,10 +96,12 @@ def traders(operations: OperationsSettings, market: Market) -> Iterator[Start]:
         assert "" not in heard, process.communicate()[1]
         return process
 
-    yield start
-    for process in running:
-        process.kill()
-        process.communicate()
+    try:
+        yield start
+    finally:
+        for process in running:
+            process.kill()
+            process.communicate()
 
 
 def ledger(operations: OperationsSettings) -> list[dict[str, Any]]:

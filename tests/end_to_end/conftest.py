@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -26,6 +25,7 @@ from desk.chain import Chain
 from desk.market.lake import Lake
 from tasks.services import Greeting, down, ensure_prefect, recorded_exchange
 from tasks.services.processes import ask
+from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("flows", "tasks", "models", "desk", "data_contracts", "configs")
@@ -193,12 +193,6 @@ def _environment(process: psutil.Process) -> dict[str, str]:
         return {}
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture(scope="session")
 def copy_tree(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
     """`copy_tree()` is the source as it stands now, in a folder of its own."""
@@ -221,7 +215,7 @@ def new_installation(tmp_path_factory: pytest.TempPathFactory, copy_tree: Callab
 
     def make() -> Installation:
         var = (tmp_path_factory.mktemp("installation") / "var").resolve()
-        made.append(Installation(OperationsSettings(var=var, prefect_port=_free_port(), mlflow_port=_free_port()), tree))
+        made.append(Installation(OperationsSettings(var=var, prefect_port=free_port(), mlflow_port=free_port()), tree))
         return made[-1]
 
     yield make

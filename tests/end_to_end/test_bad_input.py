@@ -23,9 +23,9 @@ from tasks.candles import canonical_candles
 from tasks.ingest import ingest_candles
 from tasks.market import open_market
 from tasks.refusals import named
-from tasks.services import down
 from tasks.services.records import room
 from tasks.values import Market
+from tests.ports import free_port
 
 HEADER = ("open_time", "open", "high", "low", "close", "volume")
 HOUR_MS = 3_600_000
@@ -37,21 +37,13 @@ TELLS = ("log", "run", "prefect", "risk")
 Row = list[float | str]
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture
-def operations(tmp_path: Path) -> Iterator[OperationsSettings]:
-    """An installation with something to lose, stopped whatever happens."""
-    operations = OperationsSettings(var=tmp_path / "var", prefect_port=free_port(), mlflow_port=free_port())
+def operations(operations: OperationsSettings) -> OperationsSettings:
+    """An installation with something to lose."""
     for kept in ("lake/raw/bars/_delta_log/0.json", "journal/paper.sqlite", "mlflow/mlflow.db", "candles/earlier.parquet"):
         (operations.var / kept).parent.mkdir(parents=True)
         (operations.var / kept).write_text(kept, encoding="utf-8")
-    yield operations
-    list(down(operations))
+    return operations
 
 
 def snapshot(operations: OperationsSettings) -> dict[str, str]:

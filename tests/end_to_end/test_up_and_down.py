@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,7 @@ import yaml
 
 from configs.operations import OperationsSettings
 from tasks.automations import ZOMBIES
-from tasks.services import down, service_environment, status
+from tasks.services import service_environment, status
 from tasks.services.processes import ask
 from tasks.services.records import recorded
 
@@ -25,20 +23,6 @@ ROOT = Path(__file__).resolve().parents[2]
 SERVICES = ("prefect", "mlflow", "worker")
 
 pytestmark = [pytest.mark.slow, pytest.mark.services, pytest.mark.timeout(300)]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@pytest.fixture
-def operations(tmp_path: Path) -> Iterator[OperationsSettings]:
-    """An installation of its own, stopped whatever happens."""
-    operations = OperationsSettings(var=tmp_path / "var", prefect_port=free_port(), mlflow_port=free_port())
-    yield operations
-    list(down(operations))
 
 
 def tradewind(operations: OperationsSettings, word: str) -> str:

@@ -80,7 +80,6 @@ class Stream:
         return {"id": symbol.replace("/", "")}
 
     async def watch_ohlcv_for_symbols(self, pairs: list[list[str]]) -> None:
-        await asyncio.sleep(0.001)
         if self.behaviour == "fails":
             raise ccxt.NetworkError("no stream")
         if self.behaviour == "breaks":

@@ -17,7 +17,7 @@ def ask() -> Callable[..., Any]:
     """Ask a library of the peers' environment; skipped where that was not made."""
     known = f"import importlib.util as u; raise SystemExit(not all(map(u.find_spec, {PACKAGES})))"
     if not PEERS.exists() or subprocess.run([PEERS, "-c", known], check=False, capture_output=True, timeout=60).returncode:
-        pytest.skip("the peers' environment is not there or lacks the oracles: make bench-peers")
+        pytest.skip("the packages to compare with are not installed: make oracles")
 
     def answer(question: str, **arguments: Any) -> Any:
         done = subprocess.run(

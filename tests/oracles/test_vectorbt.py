@@ -33,7 +33,7 @@ def hourly(seed: int, rows: int, assets: int) -> Panel:
 @pytest.fixture(scope="module")
 def ask() -> Callable[[str], dict[str, float]]:
     if not PYTHON.exists():
-        pytest.skip("the peers are not installed: make bench-peers")
+        pytest.skip("the packages to compare with are not installed: make oracles")
 
     def answer(arrays: str) -> dict[str, float]:
         words = json.dumps({"peer": "vectorbt:numba", "arrays": arrays}) + "\n"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -251,17 +252,43 @@ def streaming(serve: Callable[..., Serving]) -> Serving:
     return serve("--seed", 9, "--stream-bars", 100)
 
 
-async def heard(serving: Serving, listen: Callable[[Any], Any], act: Callable[[Any], Any], settle_s: float = 0.3) -> Any:
-    """What one watch call returns after something was done."""
-    client = ccxt.pro.binanceusdm(linear(serving))
+class Listener(ccxt.pro.binanceusdm):  # type: ignore[misc]
+    """Knows when it hears: a public stream once the exchange confirmed it, the account's as soon as its line is open."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        super().__init__(config)
+        self.hears = asyncio.Event()
+
+    def on_connected(self, client: Any, message: Any = None) -> None:
+        super().on_connected(client, message)
+        if "listenKey=" in client.url:
+            self.hears.set()
+
+    def handle_subscription_status(self, client: Any, message: Any) -> Any:
+        answer = super().handle_subscription_status(client, message)
+        self.hears.set()
+        return answer
+
+
+@asynccontextmanager
+async def listener(serving: Serving) -> AsyncIterator[Listener]:
+    """Closed after ten seconds at the latest."""
+    client = Listener(linear(serving))
     try:
-        await client.load_markets()
-        listening = asyncio.create_task(listen(client))
-        await asyncio.sleep(settle_s)
-        await act(client)
-        return await asyncio.wait_for(listening, TEN_SECONDS)
+        async with asyncio.timeout(TEN_SECONDS):
+            await client.load_markets()
+            yield client
     finally:
         await client.close()
+
+
+async def heard(serving: Serving, listen: Callable[[Any], Any], act: Callable[[Any], Any]) -> Any:
+    """What one watch call returns after something was done."""
+    async with listener(serving) as client:
+        listening = asyncio.create_task(listen(client))
+        await client.hears.wait()
+        await act(client)
+        return await listening
 
 
 async def advanced(serving: Serving) -> Any:
@@ -280,20 +307,19 @@ async def test_public_streams_tell_of_the_bar_that_closed(streaming: Serving, wh
 
 @pytest.mark.asyncio
 async def test_a_local_book_equals_the_snapshot_after_many_diffs(streaming: Serving) -> None:
-    client = ccxt.pro.binanceusdm(linear(streaming))
-    try:
-        await client.load_markets()
+    async with listener(streaming) as client:
         for _ in range(4):
             watching = asyncio.create_task(client.watch_order_book(SYMBOL))
-            await asyncio.sleep(0.2)
+            await client.hears.wait()
             await advanced(streaming)
-            book = await asyncio.wait_for(watching, TEN_SECONDS)
+            book = await watching
         snapshot = await client.fetch_order_book(SYMBOL)
-        assert snapshot["nonce"] == book["nonce"]
-        assert [list(level) for level in snapshot["bids"][:20]] == [list(level) for level in book["bids"][:20]]
-        assert [list(level) for level in snapshot["asks"][:20]] == [list(level) for level in book["asks"][:20]]
-    finally:
-        await client.close()
+        while book["nonce"] < snapshot["nonce"]:
+            book = await client.watch_order_book(SYMBOL)
+
+    assert snapshot["nonce"] == book["nonce"]
+    assert [list(level) for level in snapshot["bids"][:20]] == [list(level) for level in book["bids"][:20]]
+    assert [list(level) for level in snapshot["asks"][:20]] == [list(level) for level in book["asks"][:20]]
 
 
 @pytest.mark.parametrize("what", ["watch_orders", "watch_my_trades", "watch_balance", "watch_positions"])

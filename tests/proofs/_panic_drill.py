@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import json
 import signal
-import socket
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -16,24 +13,10 @@ from configs.operations import OperationsSettings
 from configs.vocabulary import TradingState
 from tasks.market import open_market
 from tasks.oversight import switch_of
-from tasks.services import down, ensure_prefect, service_environment
+from tasks.services import ensure_prefect, service_environment
 from tasks.services.servers import ensure_worker
 from tasks.standing import lease_of
 from tests.drills.traders import MARKET, ROOT, booked, each_once, executed, held, still_open, traders
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@pytest.fixture
-def operations(tmp_path: Path) -> Iterator[OperationsSettings]:
-    """An installation with ports of its own, stopped whatever happens."""
-    operations = OperationsSettings(var=tmp_path / "var", prefect_port=free_port(), mlflow_port=free_port())
-    yield operations
-    list(down(operations))
 
 
 @pytest.fixture

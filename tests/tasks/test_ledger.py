@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import pytest
-
 from configs.operations import OperationsSettings
 from tasks.ledger import open_ledger, spend_holdout, trial_ledger, trials_of
 
 SPAN = ("2024-01-01T00:00:00+00:00", "2024-02-01T00:00:00+00:00")
 LATER = ("2024-03-01T00:00:00+00:00", "2024-04-01T00:00:00+00:00")
-
-
-@pytest.fixture
-def operations(tmp_path: Path) -> OperationsSettings:
-    return OperationsSettings(var=tmp_path)
 
 
 def test_a_trial_reported_twice_by_a_resumed_study_is_counted_once(operations: OperationsSettings) -> None:

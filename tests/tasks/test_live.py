@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 import urllib.request
-from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
 from configs.learning import LearningSettings
-from configs.market import MarketSettings, PracticeSettings
 from configs.operations import OperationsSettings
 from configs.risk import RiskSettings
 from configs.trading import TradingSettings
@@ -20,12 +17,9 @@ from desk.modes import Setup
 from desk.security.arming import ArmedLease
 from desk.strategy.policy import View
 from tasks.live import live_window
-from tasks.market import open_market
 from tasks.services.exchange import recorded_exchange
-from tasks.services.processes import stop
 from tasks.values import Market, Rules
 
-MARKET = MarketSettings(practice=PracticeSettings(seed=5, symbols=("BTC/USDT", "ETH/USDT"), history_bars=300, stream_bars=60))
 RULES = Rules(trading=TradingSettings(paper_bars=20), risk=RiskSettings(), learning=LearningSettings(), settings_hash="settings-1")
 
 
@@ -36,18 +30,6 @@ class Crossover:
 
     def target(self, view: View) -> float:
         return float(view.closes[-3:].mean() > view.closes.mean())
-
-
-@pytest.fixture
-def operations(tmp_path: Path) -> Iterator[OperationsSettings]:
-    operations = OperationsSettings(var=tmp_path / "var")
-    yield operations
-    stop(operations, "exchange")
-
-
-@pytest.fixture
-def market(operations: OperationsSettings) -> Market:
-    return open_market.fn(MARKET, operations, ())
 
 
 def setup_for(market: Market) -> Setup:

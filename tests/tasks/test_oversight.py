@@ -30,11 +30,6 @@ NOON = datetime(2024, 1, 1, 12, tzinfo=UTC)
 SYMBOL = "BTC/USDT"
 
 
-@pytest.fixture
-def operations(tmp_path: Path) -> OperationsSettings:
-    return OperationsSettings(var=tmp_path)
-
-
 def fail(operations: OperationsSettings, error: Exception) -> None:
     with pytest.raises(type(error)), overseen(operations, "live-x", 0.0, lambda: NOON):
         raise error

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Iterator
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 
@@ -18,25 +16,11 @@ from desk.books.portfolio import Portfolio
 from desk.chain import Chain
 from desk.execution.exchange_venue import market_now
 from flows.cli import main
-from tasks.market import open_market
 from tasks.oversight import switch_of
 from tasks.panic import Panic, close_everything
-from tasks.services.processes import stop
 from tasks.standing import positions, standing, venue_of
 from tasks.values import Market
 from tests.drills.traders import MARKET, approved, booked, each_once, executed, held, ledger, still_open, traders, window
-
-
-@pytest.fixture
-def operations(tmp_path: Path) -> Iterator[OperationsSettings]:
-    operations = OperationsSettings(var=tmp_path / "var")
-    yield operations
-    stop(operations, "exchange")
-
-
-@pytest.fixture
-def market(operations: OperationsSettings) -> Market:
-    return open_market.fn(MARKET, operations, ())
 
 
 def flatten(operations: OperationsSettings) -> Panic:

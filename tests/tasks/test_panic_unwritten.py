@@ -9,7 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,25 +18,11 @@ from configs.operations import OperationsSettings
 from configs.risk import RiskSettings
 from configs.vocabulary import TradingState
 from desk.errors import ForeignActivity
-from tasks.market import open_market
 from tasks.oversight import resume, switch_of
 from tasks.panic import close_everything
 from tasks.sentry import acknowledge
-from tasks.services.processes import stop
 from tasks.values import Market
 from tests.drills.traders import MARKET, ROOT, booked, each_once, held, journal_of, still_open, traders, window
-
-
-@pytest.fixture
-def operations(tmp_path: Path) -> Iterator[OperationsSettings]:
-    operations = OperationsSettings(var=tmp_path / "var")
-    yield operations
-    stop(operations, "exchange")
-
-
-@pytest.fixture
-def market(operations: OperationsSettings) -> Market:
-    return open_market.fn(MARKET, operations, ())
 
 
 @pytest.fixture

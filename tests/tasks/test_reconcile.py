@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,15 +23,13 @@ from desk.modes import Setup
 from desk.strategy.policy import View
 from flows.cli import main
 from tasks.live import live_window
-from tasks.market import open_market
 from tasks.oversight import switch_of
 from tasks.reconcile import compared
 from tasks.sentry import unacknowledged
 from tasks.services import recorded_exchange
-from tasks.services.processes import stop
 from tasks.standing import venue_of
 from tasks.values import Market, Rules, Window
-from tests.drills.traders import MARKET, journal_of, ledger
+from tests.drills.traders import journal_of, ledger
 
 BARS = 6
 RULES = Rules(trading=TradingSettings(paper_bars=BARS, protective_stop=0.2), risk=RiskSettings(), learning=LearningSettings(), settings_hash="settings-1")
@@ -52,18 +49,6 @@ class Restless:
         if self.decisions == 4:
             self.at_close()
         return 1.0 if view.previous < 0.75 else 0.5
-
-
-@pytest.fixture
-def operations(tmp_path: Path) -> Iterator[OperationsSettings]:
-    operations = OperationsSettings(var=tmp_path / "var")
-    yield operations
-    stop(operations, "exchange")
-
-
-@pytest.fixture
-def market(operations: OperationsSettings) -> Market:
-    return open_market.fn(MARKET, operations, ())
 
 
 @pytest.fixture

@@ -29,14 +29,6 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
-def operations(tmp_path: Path) -> Iterator[OperationsSettings]:
-    operations = OperationsSettings(var=tmp_path / "var")
-    yield operations
-    for name in ("mlflow", "exchange", "prefect", "worker"):
-        stop(operations, name)
-
-
-@pytest.fixture
 def stranger() -> Iterator[subprocess.Popen[bytes]]:
     """Another program of this machine, or another console."""
     with subprocess.Popen(FOREVER, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
