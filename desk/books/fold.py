@@ -5,7 +5,7 @@ Everything taken twice counts once: a session books what it hears and its journa
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
@@ -56,19 +56,9 @@ class Fold:
 
     def take(self, link: Link) -> None:
         """The next entry, in this release's words."""
-        row = link.payload
-        if link.kind == STEP:
-            self.step(step_of(link.at, row))
-        elif link.kind == CONTROL:
-            self.control(control_of(row))
-        elif link.kind == ANSWERS:
-            self.answers(row["answers"])
-        elif link.kind == INTENTS:
-            self.intents([Approved(order_of(each)) for each in row["approved"]])
-        elif link.kind == SETTLED:
-            self.settled([fill_of(each) for each in row["fills"]])
-        elif link.kind == FLOWS:
-            self.flows([flow_of(each) for each in row["flows"]])
+        take = _TAKES.get(link.kind)
+        if take is not None:
+            take(self, link)
 
     def step(self, step: Step) -> None:
         """A close was decided."""
@@ -143,6 +133,17 @@ class Fold:
     def _book(self, fills: Sequence[Fill]) -> None:
         for fill in fills:
             self._standing.portfolio.apply(fill)
+
+
+# How an entry of each kind is taken; those of other kinds change nothing.
+_TAKES: dict[str, Callable[[Fold, Link], None]] = {
+    STEP: lambda fold, link: fold.step(step_of(link.at, link.payload)),
+    CONTROL: lambda fold, link: fold.control(control_of(link.payload)),
+    ANSWERS: lambda fold, link: fold.answers(link.payload["answers"]),
+    INTENTS: lambda fold, link: fold.intents([Approved(order_of(each)) for each in link.payload["approved"]]),
+    SETTLED: lambda fold, link: fold.settled([fill_of(each) for each in link.payload["fills"]]),
+    FLOWS: lambda fold, link: fold.flows([flow_of(each) for each in link.payload["flows"]]),
+}
 
 
 def refuse_strangers(positions: Mapping[str, object], instruments: Mapping[str, Instrument]) -> None:

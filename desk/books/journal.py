@@ -24,8 +24,9 @@ from desk.books.records import Recovered as Recovered
 from desk.books.records import RiskMarks as RiskMarks
 from desk.books.records import Step as Step
 from desk.books.records import Story as Story
-from desk.books.records import control_of, fill_of, flow_of, order_of, row_of_control, row_of_fill, row_of_flow, row_of_order, row_of_step, step_of
+from desk.books.records import row_of_control, row_of_fill, row_of_flow, row_of_order, row_of_step, step_of
 from desk.books.records import stopped_out as stopped_out
+from desk.books.telling import Telling
 from desk.books.upcasters import VERSION, current
 from desk.chain import Chain, Entry, Head, Link
 from desk.clock import WallClock
@@ -105,32 +106,10 @@ class Journal:
 
     def story(self, instruments: Mapping[str, Instrument]) -> Story | None:
         """Read the whole journal without folding it, to tell it again. None: nothing was ever opened."""
-        opening: Recovered | None = None
-        steps: list[Step] = []
-        settled: dict[int, tuple[Fill, ...]] = {}
-        answers: dict[str, tuple[str, str]] = {}
-        controls: dict[tuple[int, bool], Control] = {}
-        between: dict[int, Between] = {}
-        first_heard: dict[str, int] = {}
+        telling = Telling(instruments)
         for link in self._entries():
-            row, count = link.payload, len(steps)
-            if link.kind == OPENED:
-                opening = Fold.opened(link, instruments).standing
-            elif link.kind == STEP:
-                steps.append(step_of(link.at, row))
-            elif link.kind == SETTLED:
-                settled[count] = settled.get(count, ()) + tuple(fill_of(each) for each in row["fills"])
-            elif link.kind == ANSWERS:
-                answers |= {order_id: (outcome, detail) for order_id, outcome, detail in row["answers"] if first_heard.setdefault(order_id, count) == count}
-                gone = tuple(order_id for order_id, outcome, _ in row["answers"] if outcome == REJECTED and first_heard[order_id] < count)
-                between[count] = _and(between.get(count, Between()), Between(gone=gone))
-            elif link.kind == CONTROL:
-                controls[count, row["sending"]] = control_of(row)
-            elif link.kind == FLOWS:
-                between[count] = _and(between.get(count, Between()), Between(flows=tuple(flow_of(each) for each in row["flows"])))
-            elif link.kind == INTENTS:
-                between[count] = _and(between.get(count, Between()), Between(closing=tuple(Approved(order_of(each)) for each in row["approved"])))
-        return None if opening is None else Story(opening, tuple(steps), settled, answers, controls, between)
+            telling.hear(link)
+        return telling.story()
 
     def recover(self, instruments: Mapping[str, Instrument]) -> Recovered | None:
         """Fold the journal, verified first: what came after the newest snapshot, or all of it. None: nothing was ever opened."""
@@ -201,8 +180,3 @@ class Journal:
         took = self._clock.seconds() - began
         if took > self._rules.stall_s:
             raise JournalStalled(f"expected an entry in {self._chain.path} within {self._rules.stall_s:g} s, found it took {took:.3f} s: stop, check the disk")
-
-
-def _and(before: Between, more: Between) -> Between:
-    """Both, one after the other."""
-    return Between(before.flows + more.flows, before.closing + more.closing, before.gone + more.gone)

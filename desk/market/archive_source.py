@@ -25,6 +25,8 @@ NUMBERS = ("open", "high", "low", "close", "volume")
 QUOTES = ("FDUSD", "USDT", "USDC", "TUSD", "BUSD", "USDP", "DAI", "BTC", "ETH", "BNB", "EUR", "TRY", "BRL", "JPY", "GBP", "AUD", "USD")
 BINANCE_NAME = re.compile(r"^(?P<pair>[A-Z0-9]+)-(?P<timeframe>\d+[smhdwM]o?)-\d{4}-\d{2}(-\d{2})?$")
 FREQTRADE_NAME = re.compile(r"^(?P<base>[A-Za-z0-9]+)_(?P<quote>[A-Za-z0-9]+)-(?P<timeframe>\d+[mhdwM])$")
+# How the columns are filled, for who is told to add one.
+EXAMPLES = {"symbol": "BTC/USDT", "timeframe": "1h"}
 TEXT_TIMES = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%d")
 # Epochs between 2009 and 2100 lie in these ranges, whatever their unit: the ranges do not touch.
 EPOCH_RANGES = {"seconds": 1, "milliseconds": 10**3, "microseconds": 10**6, "nanoseconds": 10**9}
@@ -97,7 +99,10 @@ def _with_label(frame: pl.DataFrame, name: str, in_name: str | None, given: str 
     if name not in frame.columns:
         label = in_name or given
         if label is None:
-            raise BadFile(f"Expected {file.name} to say its {name} in a column or in its name (BTC_USDT-1h.csv), found neither. Rename it or pass {name}=.")
+            raise BadFile(
+                f"Expected {file.name} to say its {name} in a column '{name}' ({EXAMPLES[name]}) or in its name (BTC_USDT-1h{file.suffix}), found neither. "
+                "Rename the file so, or add that column."
+            )
         frame = frame.with_columns(pl.lit(label).alias(name))
     found = frame.get_column(name).cast(pl.String).unique().sort().to_list()
     wanted = given or (in_name if in_name in found else None)

@@ -34,8 +34,8 @@ class Quote:
 
     def price(self, quantity: Decimal, sign: int) -> Decimal:
         """What a taker pays (sign +1) or gets (-1) for one base unit of `quantity`; impact grows with all that was taken of the bar."""
-        share = float(self.taken + quantity) / self.volume if self.volume > 0 else 0.0
-        return self.listing.price(self.open * (1 + sign * (self.costs.half_spread_bps + self.costs.impact_bps * math.sqrt(share)) * BASIS_POINT), sign)
+        impact = self.costs.impact_bps * self._impact(quantity)
+        return self.listing.price(self.open * (1 + sign * (self.costs.half_spread_bps + impact) * BASIS_POINT), sign)
 
     def touch(self, sign: int) -> Decimal:
         """The best price for the smallest quantity: the ask for a buyer (+1), the bid for a seller (-1)."""
@@ -48,6 +48,20 @@ class Quote:
     def within_budget(self, budget: Decimal, sign: int) -> Decimal:
         """The largest available quantity that is worth no more than the budget (quote)."""
         return self._largest(self.available, lambda quantity: quantity * self.price(quantity, sign) <= budget)
+
+    def _impact(self, quantity: Decimal) -> float:
+        """What `quantity` pays of the impact of a whole bar: what it adds to what was taken before it, so that no way of splitting an order changes its cost.
+
+        One order pays the root of its share of the volume. From share a to share b that leaves (b^1.5 - a^1.5) / (b - a), which in the roots of both
+        needs no difference of two large numbers. No volume: nothing.
+        """
+        if not self.volume > 0:
+            return 0.0
+        after = math.sqrt(float(self.taken + quantity) / self.volume)
+        if not self.taken:
+            return after
+        before = math.sqrt(float(self.taken) / self.volume)
+        return (after * after + after * before + before * before) / (after + before)
 
     def _largest(self, wanted: Decimal, acceptable: Callable[[Decimal], bool]) -> Decimal:
         """Bisection in lots: prices only get worse with size."""

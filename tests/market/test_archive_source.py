@@ -258,7 +258,13 @@ class TestBadFiles:
     def test_a_file_that_says_neither_symbol_nor_timeframe(self, bars: pl.DataFrame, tmp_path: Path) -> None:
         plain_csv(bars).write_csv(tmp_path / "mine.csv")
 
-        assert self.refused(tmp_path / "mine.csv", BadFile, "to say its symbol in a column or in its name")
+        assert self.refused(
+            tmp_path / "mine.csv",
+            BadFile,
+            r"to say its symbol in a column 'symbol' \(BTC/USDT\) or in its name \(BTC_USDT-1h.csv\), found neither. Rename the file so, or add that column.",
+        )
+        bars.drop("timeframe").write_parquet(tmp_path / "mine.parquet")
+        assert self.refused(tmp_path / "mine.parquet", BadFile, r"its timeframe in a column 'timeframe' \(1h\) or in its name \(BTC_USDT-1h.parquet\)")
 
     def test_a_pair_of_an_unknown_quote(self, bars: pl.DataFrame, tmp_path: Path) -> None:
         (tmp_path / "BTCXYZ-1h-2024-01.csv").write_text(binance_csv(bars))

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from decimal import Decimal
+from itertools import accumulate
 
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
 from configs.trading import CostSettings
+from desk.execution.fills import impact_share
 from desk.practice_exchange.liquidity import Quote
 from desk.practice_exchange.listing import list_symbol
 
@@ -26,8 +30,51 @@ def test_the_price_is_the_open_with_half_spread_and_root_impact() -> None:
     assert Decimal("39988.00") == quote().price(Decimal(8), -1)
 
 
-def test_impact_counts_what_was_taken_before() -> None:
-    assert quote().price(Decimal(8), 1) == quote(taken="6").price(Decimal(2), 1)
+def test_a_later_slice_pays_what_it_adds_to_the_impact_of_all() -> None:
+    """18 of 200 after 8 of 200: roots 0.2 and 0.3, (0.027 - 0.008) / (0.09 - 0.04) = 0.38, so 1 + 10 * 0.38 = 4.8 basis points."""
+    assert Decimal("40019.20") == quote(taken="8").price(Decimal(10), 1)
+    assert Decimal("39980.80") == quote(taken="8").price(Decimal(10), -1)
+
+
+def impact(slice_: Decimal, taken: Decimal, volume: float) -> float:
+    """What a slice pays of the impact of a whole bar, read off a price so fine that no rounding shows: at 1, with no spread and an impact of 100 %."""
+    fine = replace(LISTING, tick=Decimal("1e-18"))
+    costs = CostSettings(half_spread_bps=0.0, impact_bps=10_000.0)
+    return float(Quote(fine, costs, 1.0, volume, taken).price(slice_, 1)) - 1
+
+
+parts = st.lists(st.integers(1, 10**6), min_size=1, max_size=8)
+
+
+@given(parts, st.floats(10.0, 1e6))
+def test_however_an_order_is_split_its_slices_pay_together_what_it_pays_at_once(lots: list[int], volume: float) -> None:
+    slices = [number * LISTING.lot for number in lots]
+    before = list(accumulate(slices, initial=Decimal(0)))
+
+    apart = sum(float(each) * impact(each, taken, volume) for each, taken in zip(slices, before, strict=False))
+
+    assert float(before[-1]) * impact(before[-1], Decimal(0), volume) == pytest.approx(apart, rel=1e-9)
+
+
+@given(st.integers(0, 10**7), st.integers(1, 10**6), st.integers(1, 10**6), st.floats(10.0, 1e6))
+def test_more_is_dearer_and_so_is_later(taken: int, lots: int, more: int, volume: float) -> None:
+    """What all of a bar pays is convex in how much it is: the mean over a slice grows with its end and with its beginning."""
+    before, slice_, further = (number * LISTING.lot for number in (taken, lots, more))
+
+    first = impact(slice_, before, volume)
+
+    assert impact(slice_ + further, before, volume) >= first
+    assert impact(slice_, before + further, volume) >= first
+
+
+@given(st.integers(0, 10**7), st.integers(1, 10**7), st.floats(10.0, 1e6))
+def test_the_backtest_charges_a_slice_the_same_impact(taken: int, lots: int, volume: float) -> None:
+    """Two formulas of one law, written apart: the exchange imports nothing of the desk."""
+    lot = float(LISTING.lot)
+
+    charged = math.sqrt(impact_share(lots, volume, lot, taken))
+
+    assert charged == pytest.approx(impact(lots * LISTING.lot, taken * LISTING.lot, volume), rel=1e-9)
 
 
 def test_a_bar_gives_its_share_and_no_more() -> None:

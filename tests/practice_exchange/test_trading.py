@@ -91,6 +91,18 @@ def test_the_price_of_a_fill_follows_the_cost_formula(exchange: Serving) -> None
     assert expected <= order["average"] < expected + 0.0101
 
 
+def test_orders_of_one_bar_cost_together_what_one_of_their_sum_costs(exchange: Serving) -> None:
+    """Each price is rounded up to the tick, at most 0.01 a coin."""
+    open_price = opened(exchange)
+    orders = [exchange.client.create_order(SYMBOL, "market", "buy", amount) for amount in ("1", "0.5", "1.5")]
+
+    volume = bar_after(exchange)[5]
+
+    at_once = 3 * open_price * (1 + (COSTS.half_spread_bps + COSTS.impact_bps * (3 / volume) ** 0.5) * 1e-4)
+    assert at_once - 1e-6 <= sum(order["cost"] for order in orders) < at_once + 3 * 0.01
+    assert orders[0]["average"] < orders[1]["average"] < orders[2]["average"]
+
+
 def test_an_order_in_quote_currency_spends_no_more(exchange: Serving) -> None:
     order = exchange.client.create_market_buy_order_with_cost(SYMBOL, 1000)
 
