@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from itertools import pairwise
 from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from configs.section import Section
 from configs.vocabulary import Construction, Route, Submission
@@ -19,23 +20,29 @@ class FeeTier(Section):
 
     volume: float = Field(gt=0, description="notional traded in the 30 days before from which the tier holds, in the quote currency")
     taker: float = Field(ge=0, lt=0.1, description="fee of an order that crossed, fraction of notional")
+    maker: float | None = Field(None, ge=0, lt=0.1, description="fee of an order that rested, fraction of notional; without it maker_share of taker")
 
 
 class CostSettings(Section):
     """What a trade costs. The cost the optimiser fears is the cost the simulator charges."""
 
-    fee_rate: float = Field(0.001, ge=0, lt=0.1, description="taker fee, fraction of notional")
+    fee_rate: float = Field(0.001, ge=0, lt=0.1, description="taker fee below all tiers, fraction of notional")
     half_spread_bps: float = Field(1.0, ge=0, description="half of the quoted spread, basis points of price")
     impact_bps: float = Field(10.0, ge=0, description="square-root impact at 100 % participation in a bar's volume, basis points")
     participation_cap: float = Field(0.1, gt=0, le=1, description="largest share of a bar's volume our fills may take, fraction")
-    fee_tiers: tuple[FeeTier, ...] = Field((), description="the venue's tiers above fee_rate, by ascending volume; reported beside what was charged")
+    fee_tiers: tuple[FeeTier, ...] = Field((), description="the venue's tiers above fee_rate, by ascending volume; the one that volume_30d reaches is charged")
+    volume_30d: float = Field(0.0, ge=0, description="what the account traded in 30 days, in the quote currency; all of a run is charged by its tier")
     borrow_rate: float = Field(0.0, ge=0, lt=10, description="interest on what a short position borrowed, fraction a year; reported beside what was charged")
-    maker_share: float = Field(1.0, ge=0, le=1, description="what an order that rested pays of fee_rate, fraction")
+    maker_share: float = Field(1.0, ge=0, le=1, description="what an order that rested pays of the taker fee, fraction")
 
-    @property
-    def maker_rate(self) -> float:
-        """Fee of an order that rested, fraction of notional."""
-        return self.fee_rate * self.maker_share
+    @field_validator("fee_tiers")
+    @classmethod
+    def _ascends(cls, tiers: tuple[FeeTier, ...]) -> tuple[FeeTier, ...]:
+        """Every tier begins above the one before it."""
+        volumes = [tier.volume for tier in tiers]
+        if any(before >= after for before, after in pairwise(volumes)):
+            raise ValueError(f"each volume above the one before it, found {volumes}")
+        return tiers
 
 
 class PolicySettings(Section):
@@ -98,7 +105,7 @@ class PerpetualSettings(Section):
 
     leverage: float = Field(5.0, ge=1, le=125, description="largest sum of absolute contract positions, in units of equity: what initial margin allows")
     maintenance: float = Field(0.005, ge=0, lt=1, description="share of the contract positions that equity must exceed, or they are closed, fraction")
-    liquidation_fee: float = Field(0.0125, ge=0, lt=0.1, description="fee of a forced close besides fee_rate, fraction of notional")
+    liquidation_fee: float = Field(0.0125, ge=0, lt=0.1, description="fee of a forced close besides the taker fee, fraction of notional")
     funding_rate: float = Field(0.0, ge=0, lt=0.1, description="what longs pay shorts every eight hours (UTC) where no rates are known, fraction of position")
 
 

@@ -6,7 +6,9 @@ Operators only, so that float, numpy, torch and polars share it and the numba ke
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
+
+from configs.trading import CostSettings
 
 _BASIS_POINT = 1e-4
 
@@ -26,14 +28,36 @@ def fee(notional: Any, fee_rate: Any) -> Any:
     return notional * fee_rate
 
 
+class FeeRates(NamedTuple):
+    """Fees, fractions of notional: of an order that crossed, and of one that rested."""
+
+    taker: Any
+    maker: Any
+
+
+def charged_rates(costs: CostSettings) -> FeeRates:
+    """What every fill of a run is charged, in every mode: the rates of the tier that `costs.volume_30d` reaches."""
+    return rates_at(costs.volume_30d, costs)
+
+
+def rates_at(volume: Any, costs: CostSettings) -> FeeRates:
+    """The rates of an account that traded `volume` (quote, any array; NaN gives NaN) in the 30 days before: the tier reached, or `fee_rate` below all."""
+    tiers = costs.fee_tiers
+    thresholds = [0.0, *(tier.volume for tier in tiers)]
+    takers = [costs.fee_rate, *(tier.taker for tier in tiers)]
+    told = [None, *(tier.maker for tier in tiers)]
+    makers = [taker * costs.maker_share if maker is None else maker for taker, maker in zip(takers, told, strict=True)]
+    return FeeRates(tiered_rate(volume, thresholds, takers), tiered_rate(volume, thresholds, makers))
+
+
 def tiered_rate(volume: Any, thresholds: Sequence[float], rates: Sequence[float]) -> Any:
     """Fee rate of an account that traded `volume` (quote) over the venue's trailing window: `rates[k]` from `thresholds[k]` on, the first below all.
 
-    `thresholds` ascend and are as many as `rates`; the first is not looked at.
+    `thresholds` ascend and are as many as `rates`; the first is not looked at. The very number in `rates`: nothing is added up to it.
     """
     rate = rates[0] + 0.0 * volume
-    for threshold, before, after in zip(thresholds[1:], rates, rates[1:], strict=False):
-        rate = rate + (volume >= threshold) * (after - before)
+    for threshold, reached in zip(thresholds[1:], rates[1:], strict=True):
+        rate = rate * (volume < threshold) + reached * (volume >= threshold)
     return rate
 
 

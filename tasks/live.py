@@ -13,7 +13,7 @@ from desk.clock import WallClock
 from desk.errors import GateClosed
 from desk.execution.exchange_venue import ExchangeVenue, market_now
 from desk.execution.guarded import GuardedExchange
-from desk.execution.readiness import preflight, trading_scope
+from desk.execution.readiness import compare_fees, preflight, trading_scope
 from desk.execution.streamed_orders import order_wire
 from desk.market.exchange_source import open_exchange, open_streams
 from desk.modes import Clearance, Setup, live, open_book
@@ -59,6 +59,7 @@ def live_window(market: Market, setup: Setup, rules: Rules, operations: Operatio
     ):
         feed.ending = ending
         passed, scope = preflight(exchange, setup.instruments), trading_scope(exchange)
+        compare_fees(exchange, setup.instruments, setup.trading.costs)
         journal = Journal(chain, setup.settings_hash, setup.trading.journal)
         before = journal.recover(setup.instruments)
         look = watched_account(operations, setup.session_id, exchange, (sentry_of(operations, setup.session_id, exchange, setup.instruments), chain, journal))

@@ -16,6 +16,7 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from prefect.context import FlowRunContext
 
 from configs.operations import OperationsSettings
+from configs.trading import CostSettings
 from configs.vocabulary import Timeframe
 from desk import measures
 from desk.backtest.calibration import calibrate
@@ -25,9 +26,10 @@ from desk.backtest.result import Result
 from desk.books.journal import Journal
 from desk.chain import Chain
 from desk.clock import WallClock
+from desk.costs import charged_rates, rates_at
 from desk.features import regime
 from desk.review import content
-from desk.review.report import render
+from desk.review.report import percent, render
 from tasks.backtest import returns_of
 from tasks.places import lake_of
 from tasks.policies import cache_ledger
@@ -206,10 +208,22 @@ def charged_words(network: Result, bars: pl.DataFrame, rules: Rules) -> dict[str
     return {
         "half spread charged, and at most by the bars (95 %)": f"{costs.half_spread_bps:.3g} and {told.half_spread_at_most_bps:.3g} basis points",
         "impact of a whole bar charged, and by the square-root law": f"{costs.impact_bps:.3g} and {told.impact_bps:.3g} basis points",
-        "fees by the venue's tiers": f"{owed.tier_fees:.6g} {quote}",
+        "fee charged": fee_words(costs, quote),
+        "fees by the tiers that these fills earn alone": f"{owed.tier_fees:.6g} {quote}; at most {owed.traded_30d:,.0f} {quote} traded in 30 days",
         "interest on what was borrowed": f"{owed.borrowed:.6g} {quote}",
         **({"funding that contracts paid": f"{network.costs['funding']:.6g} {quote}"} if network.costs.get("funding") else {}),
     }
+
+
+def fee_words(costs: CostSettings, quote: str) -> str:
+    """The rates that every fill was charged, whose tier they are, and from where on the next one holds."""
+    taker, maker = charged_rates(costs)
+    charged = f"{percent(taker, 4)} of what crossed, {percent(maker, 4)} of what rested, at {costs.volume_30d:,.0f} {quote} in 30 days"
+    above = [tier.volume for tier in costs.fee_tiers if tier.volume > costs.volume_30d]
+    if not above:
+        return f"{charged}; no tier above it"
+    following = rates_at(above[0], costs)
+    return f"{charged}; from {above[0]:,.0f} {quote} on {percent(following.taker, 4)} and {percent(following.maker, 4)}"
 
 
 def held_notional(network: Result, bars: pl.DataFrame) -> NDArray[np.float64]:

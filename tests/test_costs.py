@@ -10,7 +10,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from desk.costs import borrow, fee, funding, square_root_impact_bps, tiered_rate, trade_cost_fraction
+from configs.trading import CostSettings
+from desk.costs import FeeRates, borrow, charged_rates, fee, funding, rates_at, square_root_impact_bps, tiered_rate, trade_cost_fraction
 
 shares = st.floats(0.0, 1.0)
 bps = st.floats(0.0, 500.0)
@@ -79,6 +80,43 @@ def test_every_kind_of_array_pays_the_tier_it_reached(volume: float, rate: float
     assert pytest.approx(rate) == tiered_rate(np.array([volume]), THRESHOLDS, RATES)[0]
     assert pytest.approx(rate) == tiered_rate(torch.tensor([volume], dtype=torch.float64), THRESHOLDS, RATES).item()
     assert pytest.approx(rate) == pl.DataFrame({"volume": [volume]}).select(tiered_rate(pl.col("volume"), THRESHOLDS, RATES)).item()
+
+
+SCHEDULE = CostSettings(
+    fee_rate=0.001,
+    maker_share=0.8,
+    fee_tiers=[{"volume": 1e6, "taker": 0.0009, "maker": 0.0007}, {"volume": 5e6, "taker": 0.0007}, {"volume": 2e7, "taker": 0}],
+)
+
+
+@pytest.mark.parametrize(
+    ("volume", "taker", "maker"),
+    [
+        (0.0, 0.001, 0.0008),
+        (np.nextafter(1e6, 0), 0.001, 0.0008),
+        (1e6, 0.0009, 0.0007),
+        (np.nextafter(5e6, 0), 0.0009, 0.0007),
+        (5e6, 0.0007, 0.0007 * 0.8),
+        (np.nextafter(2e7, 0), 0.0007, 0.0007 * 0.8),
+        (2e7, 0.0, 0.0),
+        (1e12, 0.0, 0.0),
+    ],
+)
+def test_a_tier_holds_from_its_volume_on_with_the_very_rates_of_the_schedule(volume: float, taker: float, maker: float) -> None:
+    """To the last bit: what is charged is the Decimal that the rate prints as. Without a maker's rate the tier's taker pays `maker_share`."""
+    found = charged_rates(SCHEDULE.model_copy(update={"volume_30d": float(volume)}))
+
+    assert FeeRates(taker, maker) == found
+    assert [taker, maker] == [rates[0] for rates in rates_at(np.array([volume]), SCHEDULE)]
+
+
+@given(volume=st.floats(0.0, 1e15), rate=st.floats(0.0, 0.0999), share=shares)
+def test_without_tiers_no_volume_changes_what_is_charged(volume: float, rate: float, share: float) -> None:
+    assert FeeRates(rate, rate * share) == charged_rates(CostSettings(fee_rate=rate, maker_share=share, volume_30d=volume))
+
+
+def test_of_an_unknown_volume_the_rate_is_unknown() -> None:
+    assert np.isnan(rates_at(np.array([np.nan]), SCHEDULE)).all()
 
 
 def test_a_volatility_of_one_percent_moves_the_price_one_percent_for_a_whole_bar() -> None:

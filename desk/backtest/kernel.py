@@ -24,7 +24,7 @@ from desk.backtest.result import Result
 from desk.backtest.stage import Room, Stage
 from desk.backtest.summary import Measures
 from desk.backtest.venue_loop import Besides
-from desk.costs import fee
+from desk.costs import charged_rates, fee
 from desk.errors import ContractBroken
 from desk.instruments import Instrument
 
@@ -145,7 +145,7 @@ def _assumptions(bars: Panel, trading: TradingSettings, costs: CostSettings, lim
         "execution": f"market orders at the next bar's open; what does not fill is {'sent again' if trading.carry_partials else 'cancelled'}",
         "participation": f"at most {costs.participation_cap:g} of a bar's volume, known only after the open it is filled at",
         "price": f"open worse by {costs.half_spread_bps:g} bps and {costs.impact_bps:g} bps times the root of participation, rounded against us",
-        "fee": f"{costs.fee_rate:g} of notional, in {trading.quote}",
+        "fee": f"{charged_rates(costs).taker:g} of notional, in {trading.quote}",
         "impact": "our trades do not move the bars that follow",
         "stops": _stops(trading),
         "contracts": f"margin for {trading.perpetual.leverage:g} times equity, closed by force below {trading.perpetual.maintenance:g} of positions",

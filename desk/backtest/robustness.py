@@ -81,7 +81,10 @@ class Case:
         """The same decisions, each cost times `factor`."""
         costs = self.costs
         charged = {name: getattr(costs, name) * factor for name in ("fee_rate", "half_spread_bps", "impact_bps")}
-        return replace(self, costs=costs.model_copy(update=charged))
+        tiers = tuple(
+            tier.model_copy(update={"taker": tier.taker * factor, "maker": None if tier.maker is None else tier.maker * factor}) for tier in costs.fee_tiers
+        )
+        return replace(self, costs=costs.model_copy(update={**charged, "fee_tiers": tiers}))
 
 
 @dataclass(frozen=True, slots=True)

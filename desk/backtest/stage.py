@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,13 +19,16 @@ from desk.backtest.loop import BOOK, FILL, REFUSAL, TURNS_AHEAD, Account, Line, 
 from desk.backtest.outlook import Outlook, outlook_of
 from desk.backtest.panel import Floats, Panel
 from desk.backtest.venue_loop import PAYMENT, STATE, Besides, Terms
+from desk.costs import charged_rates
 from desk.errors import ContractBroken
 from desk.execution.levels import levels_of
 from desk.instruments import Instrument
 from desk.risk.guards import limits_of
 
-# Without a venue's grid: steps so fine that they do not matter.
+# Without a venue's grid: steps so fine that they do not matter, where prices are around 1 and above; and the digits before the point that whole steps of
+# this size leave room for in a float.
 _FINE = Decimal("1e-8")
+_DIGITS = 7
 
 
 class Room(threading.local):
@@ -71,6 +75,7 @@ class Stage:
         order = np.argsort(np.array(bars.symbols))
         cash = np.array([float(trading.initial_cash), _rest(trading.initial_cash)])
         symbols = [bars.symbols[column] for column in order]
+        instruments = _fine_grids(bars) if instruments is None else instruments
         book = _book(symbols, instruments)
         book["last_close"] = _last_known(bars.before)[order] if bars.before is not None else 0.0
         plain = cls(bars, order, book, cash, _rules(trading, costs, limits, len(order)))
@@ -106,8 +111,8 @@ class Stage:
             carries=trading.carry_partials,
             leverage=margin.leverage,
             maintenance=margin.maintenance,
-            resting=_charging(self.rules, costs.maker_rate),
-            forced=_charging(self.rules, costs.fee_rate + margin.liquidation_fee),
+            resting=_charging(self.rules, charged_rates(costs).maker),
+            forced=_charging(self.rules, self.rules.fee_rate + margin.liquidation_fee),
         )
 
     def besides(self, room: Room | None = None) -> Besides:
@@ -161,10 +166,19 @@ def _last_known(closes: Floats) -> Floats:
     return last
 
 
-def _book(symbols: Sequence[str], instruments: Mapping[str, Instrument] | None) -> Rows:
+def _fine_grids(bars: Panel) -> dict[str, Instrument]:
+    """A grid for each symbol that does not matter: for a coin of a millionth ticks are finer and lots coarser, or a tick would be a hundredth of the price
+    and a bar's volume more lots than an integer holds.
+    """
+    grids = {}
+    for symbol, low, high in zip(bars.symbols, *bars.extremes, strict=True):
+        power = max(min(math.floor(math.log10(low)), 0), math.ceil(math.log10(high)) - _DIGITS) if low > 0 else 0
+        grids[symbol] = Instrument(symbol, "", "", _FINE.scaleb(power), _FINE.scaleb(-power), Decimal(0))
+    return grids
+
+
+def _book(symbols: Sequence[str], instruments: Mapping[str, Instrument]) -> Rows:
     """An empty book on the instruments' grids, one place per symbol."""
-    if instruments is None:
-        instruments = {symbol: Instrument(symbol, "", "", _FINE, _FINE, Decimal(0)) for symbol in symbols}
     missing = sorted(set(symbols) - set(instruments))
     if missing:
         raise ContractBroken(f"expected an instrument for every symbol of the bars, found none for {', '.join(missing)}: add them or drop the bars")
@@ -181,10 +195,10 @@ def _grid(lot: Decimal, tick: Decimal, min_notional: Decimal) -> tuple[float, ..
     return float(lot), float(tick), float(min_notional), float(lot * tick), _rest(lot * tick)
 
 
-def _state(symbols: Sequence[str], instruments: Mapping[str, Instrument] | None) -> Rows:
+def _state(symbols: Sequence[str], instruments: Mapping[str, Instrument]) -> Rows:
     """Which assets are contracts, and no position."""
     state = np.zeros(len(symbols), dtype=STATE)
-    grids = [instruments[symbol] if instruments else Instrument(symbol, "", "", _FINE, _FINE, Decimal(0)) for symbol in symbols]
+    grids = [instruments[symbol] for symbol in symbols]
     state["tick_rest"], state["contract"] = [_rest(grid.tick) for grid in grids], [grid.perpetual for grid in grids]
     return state
 
@@ -195,6 +209,7 @@ def _charging(rules: Rules, fee_rate: float) -> Rules:
 
 
 def _rules(trading: TradingSettings, costs: CostSettings, limits: RiskSettings, n_assets: int) -> Rules:
+    fee_rate = charged_rates(costs).taker
     return Rules(
         share=trading.gross_weight / n_assets,
         band=trading.rebalance_band,
@@ -202,8 +217,8 @@ def _rules(trading: TradingSettings, costs: CostSettings, limits: RiskSettings, 
         half_spread_bps=costs.half_spread_bps,
         impact_bps=costs.impact_bps,
         participation_cap=costs.participation_cap,
-        fee_rate=costs.fee_rate,
-        fee_rate_rest=_rest(Decimal(repr(costs.fee_rate))),
+        fee_rate=fee_rate,
+        fee_rate_rest=_rest(Decimal(repr(fee_rate))),
         limits=limits_of(limits),
         max_drawdown=limits.max_drawdown,
         max_daily_loss=limits.max_daily_loss,

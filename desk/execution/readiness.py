@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from desk.errors import GateClosed, PreflightFailed
+from configs.trading import CostSettings
+from desk import log
+from desk.costs import FeeRates, charged_rates
+from desk.errors import GateClosed, PreflightFailed, Transient
 from desk.instruments import Instrument
 from desk.market.wire_errors import asking
 
@@ -57,3 +61,23 @@ def trading_scope(exchange: Any) -> TradingScope:
         found = f"found too much ({', '.join(excessive)})" if excessive else f"found {', '.join(granted) or 'nothing'}"
         raise GateClosed(f"expected a key that can read and trade and no more, {found}: make a new key")
     return TradingScope(granted)
+
+
+def compare_fees(exchange: Any, symbols: Iterable[str], costs: CostSettings) -> None:
+    """Ask what the venue charges this account, and warn where that is not what every backtest charges. Fees hold nobody up, nor does not knowing them."""
+    charged = charged_rates(costs)
+    try:
+        with asking("our fees"):
+            answer = exchange.fetch_trading_fees()
+    except Transient as error:
+        log.event("fees.unknown", level="WARNING", why=str(error))
+        return
+    told: dict[FeeRates, list[str]] = {}
+    for symbol in sorted(symbols):
+        found = answer.get(symbol, {})
+        told.setdefault(FeeRates(found.get("taker"), found.get("maker")), []).append(symbol)
+    for rates, named in told.items():
+        if None in rates:
+            log.event("fees.unknown", level="WARNING", why=f"the exchange told none for {', '.join(named)}")
+        elif not all(math.isclose(theirs, ours, rel_tol=1e-9, abs_tol=1e-12) for theirs, ours in zip(rates, charged, strict=True)):
+            log.event("fees.differ", level="WARNING", symbols=", ".join(named), venue=rates._asdict(), settings=charged._asdict())

@@ -16,6 +16,7 @@ import numpy as np
 
 from configs.trading import CostSettings, PerpetualSettings
 from configs.vocabulary import OrderKind, OrderLife, Side
+from desk.costs import charged_rates
 from desk.events import Approved, Bar, BarsClosed, Fill, Order
 from desk.execution.fills import fill_lots, fill_ticks, impact_share, ration
 from desk.execution.perpetual import FORCED, FUNDING, FUNDING_STEP, doomed, funding_units, margined_lots, settlements
@@ -54,7 +55,8 @@ class SimulatedVenue:
         self._closes = dict(self._margin.closes)
         self._grid = {symbol: (float(each.lot), float(each.tick)) for symbol, each in instruments.items()}
         self._costs = costs
-        self._fee_rate, self._maker_rate = Decimal(repr(costs.fee_rate)), Decimal(repr(costs.maker_rate))
+        self._rates = charged_rates(costs)
+        self._fee_rate, self._maker_rate = (Decimal(repr(rate)) for rate in self._rates)
         self._balances = dict(balances)
         self._open: dict[str, Order] = {}
         self._trades: dict[str, int] = {}
@@ -128,7 +130,7 @@ class SimulatedVenue:
         plans = [self._plan(order, bars[order.symbol]) for order in orders]
         wanted = np.array([plan.lots for plan in plans], dtype=np.int64)
         lot_costs = [ticks * self._grid[order.symbol][1] * self._grid[order.symbol][0] for order, (_, ticks, _) in zip(orders, plans, strict=True)]
-        unit_costs = np.array(lot_costs, dtype=np.float64) * (1.0 + self._costs.fee_rate)
+        unit_costs = np.array(lot_costs, dtype=np.float64) * (1.0 + self._rates.taker)
         cash = self._balances[self._instruments[orders[0].symbol].quote]
         granted = ration(wanted, unit_costs, float(cash))
         return [self._execute(order, bars[order.symbol], _Plan(int(lots), ticks)) for order, lots, (_, ticks, _) in zip(orders, granted, plans, strict=True)]
@@ -162,7 +164,7 @@ class SimulatedVenue:
         equity, gross = self._worth(self._closes)
         if not doomed(equity, gross, self._margin.settings.maintenance):
             return []
-        rate = Decimal(repr(self._costs.fee_rate + self._margin.settings.liquidation_fee))
+        rate = Decimal(repr(self._rates.taker + self._margin.settings.liquidation_fee))
         return [self._close_by_force(symbol, at, rate) for symbol in self._contracts if self._lots(symbol)]
 
     def _close_by_force(self, symbol: str, at: datetime, rate: Decimal) -> Fill:
@@ -245,7 +247,7 @@ class SimulatedVenue:
             return lots
         lot, tick = self._grid[order.symbol]
         cash = float(self._balances[self._instruments[order.symbol].quote])
-        return int(ration(np.array([lots]), np.array([ticks * tick * lot * (1.0 + self._costs.fee_rate)]), cash)[0])
+        return int(ration(np.array([lots]), np.array([ticks * tick * lot * (1.0 + self._rates.taker)]), cash)[0])
 
     def _execute(self, order: Order, bar: Bar, plan: _Plan | None) -> Fill | None:
         lots, ticks, rested = plan or self._plan(order, bar)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from configs.risk import RiskSettings
 from configs.trading import CostSettings
-from desk.costs import trade_cost_fraction
+from desk.costs import charged_rates, trade_cost_fraction
 from desk.errors import ContractBroken
 from desk.instruments import Instrument, lots_of
 from desk.risk.covariance import Covariance
@@ -45,7 +45,7 @@ class Hedge:
         shared = [other for other, each in sorted(instruments.items()) if other != symbol and each.base == instruments[symbol].base]
         if shared:
             raise ContractBroken(f"expected a base of its own for {symbol}, found that of {shared[0]}: a balance cannot tell a coin from a contract on it")
-        cost = costs.fee_rate + trade_cost_fraction(costs.half_spread_bps, 0.0, 0.0)
+        cost = charged_rates(costs).taker + trade_cost_fraction(costs.half_spread_bps, 0.0, 0.0)
         return cls(instruments[symbol], covariance, cost, settings.hedge_aversion * settings.hedge_horizon_bars)
 
     def target(self, values: Mapping[str, float], equity: float) -> float:

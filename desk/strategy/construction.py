@@ -14,7 +14,7 @@ import numpy as np
 
 from configs.trading import CostSettings, PolicySettings
 from configs.vocabulary import Construction
-from desk.costs import trade_cost_fraction
+from desk.costs import charged_rates, trade_cost_fraction
 from desk.strategy.allocation import (
     Floats,
     aim_discount,
@@ -140,7 +140,7 @@ def _garleanu_pedersen(seen: Opinions, settings: PolicySettings, costs: CostSett
 
     Their quadratic cost is set so that a trade of a whole share costs what the simulator charges for it, impact aside.
     """
-    charged = costs.fee_rate + trade_cost_fraction(costs.half_spread_bps, 0.0, 0.0)
+    charged = charged_rates(costs).taker + trade_cost_fraction(costs.half_spread_bps, 0.0, 0.0)
     cost = 2 * charged / (seen.largest * float(np.diag(seen.one_bar).mean()))
     lasting = seen.mean / aim_discount(settings.aversion, cost, settings.signal_decay)
     aim = mean_variance(lasting, seen.covariance, settings.aversion, largest=seen.largest, gross=seen.gross, shorts=settings.allow_short)

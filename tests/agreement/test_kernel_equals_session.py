@@ -232,6 +232,33 @@ def test_the_limit_on_losses_bites_in_these_markets_and_lets_orders_through() ->
     assert min(biting, begun, granted) > 0
 
 
+TIERS = [{"volume": 1e6, "taker": 0.0009, "maker": 0.0007}, {"volume": 5e6, "taker": 0.0003}]
+
+
+def at_volume(case: Case, volume: float) -> Case:
+    """The same market for an account that traded so much in 30 days, at a venue with tiers."""
+    told = {**case.trading.costs.model_dump(), "fee_rate": 0.001, "maker_share": 0.5, "fee_tiers": TIERS, "volume_30d": volume}
+    return replace(case, trading=case.trading.model_copy(update={"costs": CostSettings.model_validate(told)}))
+
+
+@pytest.mark.parametrize("kind", ["plain", "coins", "contracts"])
+@pytest.mark.parametrize(("volume", "taker", "maker"), [(1e6, "0.0009", "0.0007"), (5e6, "0.0003", "0.00015")])
+def test_the_tier_that_the_account_earned_is_charged_alike(volume: float, taker: str, maker: str, kind: str) -> None:
+    """Gains rest in this market, and contracts are closed by force: each pays its own rate of the tier, and nothing pays any other."""
+    market = synthetic(9)
+    case = at_volume(market if kind == "plain" else more(9, market, contracts=kind == "contracts"), volume)
+    told, in_words = by_session(case)
+
+    played = by_kernel(case)
+
+    assert first_difference(in_words, played) is None
+    assert pytest.approx(in_words.fills["fee"].to_list(), rel=1e-12) == played.fills["fee"].to_list()
+    paid = {(fill.fee / (fill.quantity * fill.price)).normalize() for fill in told.fills if fill.quantity}
+    besides = {"plain": set(), "coins": {Decimal(maker)}, "contracts": {Decimal(repr(float(taker) + case.trading.perpetual.liquidation_fee))}}
+    assert {Decimal(taker), *besides[kind]} == paid
+    assert f"{float(taker):g} of notional" in played.assumptions["fee"]
+
+
 @pytest.mark.parametrize("contracts", [False, True])
 @pytest.mark.parametrize("seed", MORE_SEEDS)
 @pytest.mark.timeout(120)

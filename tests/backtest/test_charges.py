@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from configs.trading import CostSettings
-from desk.backtest.charges import charges, taker_rates, trailing_volume
+from desk.backtest.charges import charges, trailing_volume
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 TIERS = CostSettings(fee_rate=0.001, fee_tiers=[{"volume": 1000.0, "taker": 0.0005}], borrow_rate=0.1)
@@ -22,6 +22,14 @@ def test_volume_of_the_last_thirty_days_earns_the_tier_and_older_volume_does_not
     owed = charges(fills([0, 1, 2, 40]), np.zeros((1, 1)), TIERS, 365)
 
     assert pytest.approx(3 * 0.6 + 0.3) == owed.tier_fees
+    assert 1200.0 == owed.traded_30d
+
+
+def test_what_the_account_said_it_trades_earns_these_fills_nothing() -> None:
+    """They are asked what they would have earned alone; the tier that was said is what they were charged."""
+    said = TIERS.model_copy(update={"volume_30d": 1e9})
+
+    assert charges(fills([0, 1, 2, 40]), np.zeros((1, 1)), TIERS, 365) == charges(fills([0, 1, 2, 40]), np.zeros((1, 1)), said, 365)
 
 
 def test_fills_of_one_moment_do_not_count_before_each_other() -> None:
@@ -31,7 +39,9 @@ def test_fills_of_one_moment_do_not_count_before_each_other() -> None:
 
 
 def test_without_tiers_everything_pays_the_one_rate() -> None:
-    assert [0.001, 0.001] == taker_rates(np.array([0.0, 1e12]), CostSettings(fee_rate=0.001)).tolist()
+    owed = charges(fills([0, 1, 2]), np.zeros((1, 1)), CostSettings(fee_rate=0.001), 365)
+
+    assert pytest.approx(3 * 0.6) == owed.tier_fees
 
 
 def test_shorts_pay_interest_and_longs_do_not() -> None:
@@ -41,4 +51,4 @@ def test_shorts_pay_interest_and_longs_do_not() -> None:
     )
 
     assert pytest.approx(0.1) == owed.borrowed
-    assert 0.0 == owed.tier_fees
+    assert (0.0, 0.0) == (owed.tier_fees, owed.traded_30d)

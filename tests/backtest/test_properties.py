@@ -103,7 +103,7 @@ def test_cash_is_conserved(market: Market, kind: str, seed: int) -> None:
     case = world(market, kind, seed)
     result = case.result
     forced = Decimal(repr(COSTS.fee_rate + case.trading.perpetual.liquidation_fee))
-    rates = {GAIN: Decimal(repr(COSTS.maker_rate)), FORCED: forced}
+    rates = {GAIN: Decimal(repr(COSTS.fee_rate * COSTS.maker_share)), FORCED: forced}
 
     cash = case.trading.initial_cash - Decimal(round(result.costs["funding"] * 1e8)).scaleb(-8)
     for (side, lots, ticks), made in zip(result.fills.select("side", "lots", "ticks").rows(), kinds_of(result), strict=True):

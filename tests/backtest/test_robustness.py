@@ -14,6 +14,7 @@ from configs.risk import RiskSettings
 from configs.trading import CostSettings, TradingSettings
 from desk.backtest.panel import Panel
 from desk.backtest.robustness import Case, delayed, placebo, plateau, resampled, resampled_trades, round_trips, share_near_best, stresses, volatility
+from desk.costs import charged_rates
 
 Market = Callable[[int, int, int], Panel]
 
@@ -34,6 +35,26 @@ def _table(rows: list[list[float]]) -> pl.DataFrame:
 
 def test_delayed_exposures_are_the_same_ones_later() -> None:
     np.testing.assert_array_equal([[np.nan], [np.nan], [1.0], [0.5]], delayed(np.array([[1.0], [0.5], [0.2], [0.1]]), 2))
+
+
+def test_dearer_costs_are_dearer_in_every_tier(market: Market, open_limits: RiskSettings) -> None:
+    """An account whose tier is far below `fee_rate` pays twice its own rates, not the same."""
+    tiers = [{"volume": 1e6, "taker": 0.0004, "maker": 0.0001}, {"volume": 2e6, "taker": 0.0002}]
+    case = replace(_case(market(3, 300, 1), _wavering(1, (300, 1)), open_limits), costs=CostSettings(maker_share=0.5, fee_tiers=tiers))
+
+    twice = [charged_rates(case.dearer(2.0).costs.model_copy(update={"volume_30d": volume})) for volume in (0.0, 1e6, 2e6)]
+
+    assert [(0.002, 0.001), (0.0008, 0.0002), (0.0004, 0.0002)] == twice
+
+
+def test_every_kind_of_cost_is_dearer(market: Market, open_limits: RiskSettings) -> None:
+    """At fixed sizes the same lots trade: each kind costs twice as much, but for the ticks and, with fees, the prices that are worse themselves."""
+    case = replace(_case(market(3, 300, 1), _wavering(1, (300, 1)), open_limits), trading=TradingSettings(fixed_units=5.0))
+
+    once, twice = case.result.costs, case.dearer(2.0).result.costs
+
+    assert pytest.approx({"spread": 2 * once["spread"], "impact": 2 * once["impact"]}, rel=1e-6) == {name: twice[name] for name in ("spread", "impact")}
+    assert pytest.approx(2 * once["fees"], rel=1e-3) == twice["fees"]
 
 
 def test_the_plateau_holds_the_tested_point_itself(market: Market, open_limits: RiskSettings) -> None:

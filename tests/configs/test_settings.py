@@ -129,6 +129,10 @@ def test_the_reader_takes_the_real_environment_of_the_process() -> None:
         ("risk:\n", "risk: expected a section with keys under it, found None"),
         ("risk: {max_drawdwon: 0.1}\n", "risk.max_drawdwon: unknown key; nearest known: risk.max_drawdown"),
         ("costs: {fee_rate: 0.1}\n", "costs: unknown key; nearest known: trading.costs"),
+        (
+            "trading: {costs: {fee_tiers: [{volume: 2, taker: 0}, {volume: 2, taker: 0}]}}\n",
+            "trading.costs.fee_tiers: expected: Value error, each volume above the one before it, found [2.0, 2.0]",
+        ),
         ("profile: live\n", "profile: unknown key"),
         ("1: 2\n", "1: unknown key"),
         ("risk: {max_drawdown: no}\n", "risk.max_drawdown: expected: Input should be a valid number; found 'no'"),
