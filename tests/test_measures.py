@@ -50,6 +50,12 @@ def test_the_period_that_the_share_cuts_counts_in_part() -> None:
     assert pytest.approx((0.30 + 0.5 * 0.29) / 1.5) == measures.expected_shortfall(returns)
 
 
+def test_the_whole_of_all_periods_loses_their_mean() -> None:
+    returns = np.array([0.03, -0.01, 0.02])
+
+    assert pytest.approx(-returns.mean()) == measures.expected_shortfall(returns, 0.0)
+
+
 def test_turnover_counts_what_was_traded_against_what_there_was() -> None:
     """Half the equity traded in a quarter of a year."""
     assert pytest.approx(2.0) == measures.turnover(500.0, np.full(25, 1000.0), 100)

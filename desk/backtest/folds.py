@@ -36,6 +36,8 @@ def walk_forward(
     span; at most the newest `max_train_rows` of them (rolling) when that is given. Label ends: row + `label_bars`, or `label_ends` [row], the instant at
     which each label is known, against the `times` [row] of the rows (ascending; without them ends are row numbers). A row without a label ends at its own time.
     """
+    if n_folds < 1 or not 0 <= min_train_share < 1 or embargo_bars < 0:
+        raise ContractBroken(f"expected folds, a share in [0, 1) and an embargo of at least 0, found {n_folds}, {min_train_share} and {embargo_bars}")
     labels = _Labels.of(n_rows, label_bars, label_ends, times)
     first = round(n_rows * min_train_share)
     edges = np.linspace(first, n_rows, n_folds + 1).round().astype(np.int64)
@@ -61,6 +63,10 @@ def combinatorial_purged(
     Training rows are purged on both sides of each test span: those whose label reaches it, and those that a label inside it reaches. Label ends
     as in `walk_forward`.
     """
+    if not 0 < n_test_groups < n_groups or embargo_bars < 0:
+        raise ContractBroken(
+            f"expected fewer groups to test on than there are, and an embargo of at least 0, found {n_test_groups} of {n_groups} and {embargo_bars}"
+        )
     labels = _Labels.of(n_rows, label_bars, label_ends, times)
     spans = list(pairwise(_edges(n_rows, n_groups)))
     rows = np.arange(n_rows)

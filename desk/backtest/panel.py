@@ -50,6 +50,24 @@ class Panel:
             raise ContractBroken("expected at least one bar, found none: check the span and the symbols asked for")
         if (np.diff(self.times) <= np.timedelta64(0, "us")).any():
             raise ContractBroken("expected ascending times, found a step back or a repeated one: sort and deduplicate the bars")
+        if len(set(self.symbols)) < shape[1]:
+            raise ContractBroken(f"expected every symbol once, found {', '.join(self.symbols)}: one column per symbol")
+        for name in _PRICES:
+            self._insist_on_numbers(name, getattr(self, name))
+
+    def _insist_on_numbers(self, name: str, found: Floats) -> None:
+        """Prices of a bar are above 0 and finite, its volume not below 0 (NaN: not known). What stands where no close does is not looked at."""
+        least, most = found.min(), found.max()
+        if most < np.inf and (least > 0 or (least == 0 and name == "volume")):
+            return
+        good = (found > 0) & (found < np.inf) if name != "volume" else ~((found < 0) | (found == np.inf))
+        wrong = np.argwhere(~good & ~np.isnan(self.close))
+        if len(wrong):
+            row, column = wrong[0]
+            raise ContractBroken(
+                f"expected prices above 0 and volumes of at least 0, found {name} {found[row, column]:g} in {len(wrong)} bars, "
+                f"first of {self.symbols[column]} at {self.times[row]}: correct the bars, or make all of such a bar NaN"
+            )
 
     @classmethod
     def from_frame(cls, bars: pl.DataFrame) -> Panel:
@@ -80,6 +98,11 @@ class Panel:
     def dense(self) -> bool:
         """Whether every symbol has a bar in every row."""
         return not np.isnan(self.close).any()
+
+    @cached_property
+    def extremes(self) -> tuple[Floats, Floats]:
+        """The lowest and the highest close of every symbol [asset]; NaN for one without a bar."""
+        return np.fmin.reduce(self.close), np.fmax.reduce(self.close)
 
     @cached_property
     def new_days(self) -> NDArray[np.int64]:

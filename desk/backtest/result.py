@@ -120,16 +120,17 @@ class Result:
             equity, positions = pl.read_parquet(folder / "equity.parquet"), pl.read_parquet(folder / "positions.parquet")
             fills, refusals = pl.read_parquet(folder / "fills.parquet"), pl.read_parquet(folder / "refusals.parquet")
             words = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError, pl.exceptions.PolarsError) as error:
-            raise BadFile(f"expected a backtest result in {folder}, found {error}: run the backtest again") from error
-        return cls(
-            times=equity["time"].dt.replace_time_zone(None).to_numpy(),
-            symbols=tuple(positions.columns),
-            equity=equity["equity"].to_numpy(),
-            detail=Frames(fills, refusals, positions.to_numpy(), words["costs"], words["hashes"]),
-            measures={name: math.nan if value is None else value for name, value in words["measures"].items()},
-            assumptions=words["assumptions"],
-        )
+            return cls(
+                times=equity["time"].dt.replace_time_zone(None).to_numpy(),
+                symbols=tuple(positions.columns),
+                equity=equity["equity"].to_numpy(),
+                detail=Frames(fills, refusals, positions.to_numpy(), words["costs"], words["hashes"]),
+                measures={name: math.nan if value is None else value for name, value in words["measures"].items()},
+                assumptions=words["assumptions"],
+            )
+        # A KeyError: a file of another version, or cut short and mended by hand.
+        except (OSError, ValueError, KeyError, pl.exceptions.PolarsError) as error:
+            raise BadFile(f"expected a backtest result in {folder}, found {error!r}: run the backtest again") from error
 
 
 def first_difference(a: Result, b: Result) -> str | None:

@@ -11,6 +11,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from desk.errors import ContractBroken
 from desk.events import Forecast
 
 
@@ -84,7 +85,14 @@ def decided(strategy: Strategy, market: CrossSection) -> Decision:
     """What a strategy of either kind wants: a policy is asked symbol by symbol."""
     if isinstance(strategy, PortfolioPolicy):
         return strategy.decide(market)
-    return Decision({view.symbol: float(strategy.target(view)) for view in market.views})
+    return Decision({view.symbol: _number(strategy.target(view), view) for view in market.views})
+
+
+def _number(said: object, view: View) -> float:
+    try:
+        return float(said)  # type: ignore[arg-type]
+    except (TypeError, ValueError) as error:
+        raise ContractBroken(f"expected a number as the exposure of {view.symbol} at {view.closed_at}, found {said!r}: correct the policy") from error
 
 
 def wanted(decision: Decision, view: View) -> float:

@@ -47,4 +47,10 @@ def test_impact_is_the_volatility_of_a_bar_and_bars_that_are_missing_are_left_ou
 
 
 def test_too_few_bars_say_nothing() -> None:
-    assert all(map(math.isnan, half_spread_from_bars(*bounced(3, 20, 10.0, 1e-4))))
+    high, low, close = bounced(3, 20, 10.0, 1e-4)
+    times = np.datetime64("2024-01-01", "us") + np.arange(20) * np.timedelta64(1, "h")
+
+    told = calibrate(Panel(times, ("A",), *(values[:, None] for values in (close, high, low, close, close))))
+
+    assert all(map(math.isnan, half_spread_from_bars(high, low, close)))
+    assert all(map(math.isnan, (told.half_spread_bps, told.half_spread_at_most_bps, told.impact_bps)))

@@ -64,6 +64,19 @@ def test_too_few_rows_are_refused() -> None:
         list(combinatorial_purged(20, n_groups=4, n_test_groups=2, label_bars=8, embargo_bars=24))
 
 
+@pytest.mark.parametrize("wrong", [{"n_folds": 0}, {"min_train_share": 1.0}, {"min_train_share": -0.1}, {"embargo_bars": -1}])
+def test_a_walk_that_cannot_be_is_refused(wrong: dict[str, float]) -> None:
+    """An embargo below zero would train on rows of the test span, no fold at all would score as one that was never asked."""
+    with pytest.raises(ContractBroken, match="expected folds"):
+        next(walk_forward(100, **{"n_folds": 2, "min_train_share": 0.5, "embargo_bars": 0} | wrong))
+
+
+@pytest.mark.parametrize(("n_test", "embargo"), [(0, 0), (4, 0), (5, 0), (2, -1)])
+def test_a_choice_of_groups_that_leaves_nothing_to_learn_from_or_to_ask_is_refused(n_test: int, embargo: int) -> None:
+    with pytest.raises(ContractBroken, match="fewer groups"):
+        next(combinatorial_purged(100, n_groups=4, n_test_groups=n_test, embargo_bars=embargo))
+
+
 def test_a_rolling_walk_trains_on_the_newest_rows_only() -> None:
     folds = list(walk_forward(100, n_folds=3, min_train_share=0.4, label_bars=2, embargo_bars=3, max_train_rows=20))
 

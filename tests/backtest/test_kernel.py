@@ -107,6 +107,47 @@ def test_a_bad_day_lets_only_reducing_orders_pass_until_the_next() -> None:
     assert ["buy", "buy"] == result.fills["side"].to_list()
 
 
+@pytest.mark.parametrize("units", [0.0, 9_500.0])
+@pytest.mark.parametrize("carries", [False, True])
+@pytest.mark.parametrize(("limit", "guard"), [("max_daily_loss", "daily_loss"), ("max_drawdown", "drawdown")])
+@pytest.mark.parametrize("wishes_between", [np.nan, 0.5])
+def test_a_limit_met_while_nothing_was_asked_latches_although_it_was_made_good(
+    limit: str, guard: str, carries: bool, units: float, wishes_between: float
+) -> None:
+    """Half is held, one close takes a fifth of it, the next gives it back; hours later more is wanted, the same day. Bars without a wish count like others,
+    those that are marked many at a time too: at a fixed size all between the first wish and the last.
+    """
+    limits = RiskSettings(**{"max_position_weight": 2.0, "max_gross_weight": 2.0, "max_drawdown": 1.0, "max_daily_loss": 1.0} | {limit: 0.05})
+    closes = [10.0, 10.0, 10.0, 8.0] + [10.0] * 8
+    wishes = np.full((12, 1), wishes_between)
+    wishes[0], wishes[9] = 0.5, 1.0
+
+    result = simulate(
+        one_coin(closes, closes), wishes, CostSettings(), limits, instruments=coin(), trading=TradingSettings(carry_partials=carries, fixed_units=units)
+    )
+
+    assert (10, guard) == next((time.hour, refused) for time, refused in reversed(result.refusals.select("time", "guard").rows()))
+    assert ["buy"] == result.fills["side"].to_list()
+    assert pytest.approx(0.5 * 0.95 * 0.2, rel=0.02) == result.measures["max_drawdown"]
+
+
+@pytest.mark.parametrize("length", range(4, 12))
+@pytest.mark.parametrize("lowest", range(3, 11))
+def test_the_deepest_fall_is_found_wherever_it_lies(open_limits: RiskSettings, length: int, lowest: int) -> None:
+    """Bars that ask for nothing are marked many at a time: at the first of them, at the last, in even numbers and odd."""
+    closes = np.full(length, 10.0)
+    closes[min(lowest, length - 1)] = 6.0
+    wishes = np.full((length, 1), np.nan)
+    wishes[0] = 1.0
+
+    account = TradingSettings(fixed_units=9_500.0)
+
+    result = simulate(one_coin(closes.tolist(), closes.tolist()), wishes, CostSettings(), open_limits, instruments=coin(), trading=account)
+
+    assert pytest.approx(float(np.max(1 - result.equity / np.maximum.accumulate(result.equity))), rel=1e-12) == result.measures["max_drawdown"]
+    assert 0.35 < result.measures["max_drawdown"] < 0.4
+
+
 @quick
 @given(seed=seeds, n_assets=st.integers(1, 4))
 def test_money_is_conserved(market: Market, seed: int, n_assets: int) -> None:
@@ -237,6 +278,30 @@ def test_exposures_of_the_wrong_shape_or_size_are_refused(market: Market) -> Non
         simulate(bars, np.zeros((10, 2)), COSTS, RiskSettings(), instruments=coin())
 
 
+def test_an_account_that_came_to_nothing_has_no_returns_from_there(open_limits: RiskSettings) -> None:
+    """1000 sold short at 10, at 20 nothing is left: what comes after is no return of anything, and no ratio of returns is defined."""
+    closes = [10.0, 10.0, 20.0, 15.0, 15.0]
+    wishes = np.array([[-1.0], [np.nan], [np.nan], [np.nan], [np.nan]])
+    free = CostSettings(fee_rate=0.0, half_spread_bps=0.0, impact_bps=0.0, participation_cap=1.0)
+    account = TradingSettings(initial_cash=Decimal(1000), gross_weight=1.0)
+
+    result = simulate(one_coin(closes, closes), wishes, free, open_limits, instruments=coin(), trading=account)
+
+    assert [1000.0, 1000.0, 0.0, 500.0, 500.0] == result.equity.tolist()
+    assert all(np.isnan(result.measures[name]) for name in ("sharpe", "sortino", "hit_rate", "profit_factor", "value_at_risk"))
+
+
+@pytest.mark.parametrize("row", [0, 5, 6])
+@pytest.mark.parametrize("wish", [1.005, -1.005])
+def test_an_exposure_beyond_one_is_refused_also_where_it_would_order_nothing(open_limits: RiskSettings, row: int, wish: float) -> None:
+    """Half a percent more than what is held lies within the band: no order, and no reason to believe the rest."""
+    closes, wishes = [10.0] * 8, np.full((8, 1), np.sign(wish))
+    wishes[row] = wish
+
+    with pytest.raises(ContractBroken, match=r"found 1\.005"):
+        simulate(one_coin(closes, closes), wishes, CostSettings(), open_limits)
+
+
 def test_a_sweep_is_the_same_backtests_one_by_one(market: Market) -> None:
     bars = market(3, 200, 2)
 
@@ -251,6 +316,19 @@ def test_a_sweep_is_the_same_backtests_one_by_one(market: Market) -> None:
     for window, size, equity, sharpe, fills in table.rows():
         alone = simulate(bars, momentum(bars, window=window, size=size), COSTS, RiskSettings())
         assert (alone.equity[-1], alone.measures["sharpe"], len(alone.fills)) == (equity, sharpe, fills)
+
+
+@pytest.mark.parametrize("power", [-9, -6, -5, -3, -1, 1, 4, 7])
+def test_what_a_coin_is_counted_in_does_not_matter(market: Market, open_limits: RiskSettings, power: int) -> None:
+    """A thousandth, a millionth of the price and as many times the volume is the same market: no tick is a share of the price, no volume too many lots."""
+    bars, unit = market(5, 200, 2), 10.0**power
+    other = replace(bars, open=bars.open * unit, high=bars.high * unit, low=bars.low * unit, close=bars.close * unit, volume=bars.volume / unit)
+    wishes = exposures(5, bars)
+
+    here, there = (simulate(each, wishes, COSTS, open_limits) for each in (bars, other))
+
+    assert len(here.fills) == len(there.fills) > 50
+    np.testing.assert_allclose(here.equity, there.equity, rtol=1e-6)
 
 
 def test_doing_nothing_leaves_everything_as_it_was(market: Market) -> None:

@@ -56,3 +56,25 @@ def test_cash_in_two_floats_is_the_float_nearest_to_decimal_cash(start: Decimal,
 
     # on the grid of 1e-8 only zero itself can be missed, by the error of a sum of sums: far below any amount of money
     assert float(exact) == cash[0] or (exact == 0 and abs(cash[0]) < 1e-20)
+
+
+def test_what_fills_pay_is_exact_although_no_float_is_the_fee_rate() -> None:
+    """A thousand fills of a fee of 1.23 %, and of a tick of a cent on lots of a thousandth: to a millionth of a millionth of what cash can show."""
+    rate, value = Decimal("0.0123"), Decimal("0.00001")
+    rules = Stage.of(one_bar(), CostSettings(fee_rate=float(rate)), RiskSettings(), instruments=None, trading=TradingSettings()).rules
+    on_float = (float(value), float(value - Decimal(float(value))))
+    cash, exact = (1e9, 0.0), Fraction(10**9)
+    random = np.random.default_rng(2)
+
+    for lots, ticks in zip(random.integers(-(10**6), 10**6, 1000).tolist(), random.integers(1, 10**7, 1000).tolist(), strict=True):
+        cash = loop.paid(cash, (lots, ticks), on_float, rules)
+        notional = abs(lots) * ticks * Fraction(value)
+        exact -= (notional if lots > 0 else -notional) + notional * Fraction(rate)
+
+    assert abs(Fraction(cash[0]) + Fraction(cash[1]) - exact) < Fraction(1, 10**17)
+    assert float(exact) == cash[0]
+
+
+def one_bar() -> Panel:
+    ones = np.ones((1, 1))
+    return Panel(np.array(["2024-01-01"], dtype="datetime64[us]"), ("BTC/USDT",), ones, ones, ones, ones, ones)

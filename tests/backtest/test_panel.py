@@ -13,6 +13,8 @@ from desk.errors import ContractBroken
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 
+DAYS = np.array(["2024-01-01", "2024-01-02", "2024-01-03"], dtype="datetime64[us]")
+
 
 def frame(rows: list[tuple[str, int, float]], timeframe: str = "1h") -> pl.DataFrame:
     """Bars of (symbol, hour, close)."""
@@ -44,13 +46,13 @@ def test_a_gap_does_not_make_bars_longer() -> None:
 
 
 def test_bars_from_a_moment_on_remember_the_closes_before_them() -> None:
-    whole = Panel.from_frame(frame([("BTC/USDT", hour, float(hour)) for hour in range(6)] + [("ETH/USDT", 1, 9.0)]))
+    whole = Panel.from_frame(frame([("BTC/USDT", hour, hour + 1.0) for hour in range(6)] + [("ETH/USDT", 1, 9.0)]))
 
     later = whole.since(START + timedelta(hours=4), 3)
 
-    assert [4.0, 5.0] == later.close[:, 0].tolist()
+    assert [5.0, 6.0] == later.close[:, 0].tolist()
     assert whole.times[4] == later.times[0]
-    np.testing.assert_array_equal([[1.0, 9.0], [2.0, np.nan], [3.0, np.nan]], later.before)
+    np.testing.assert_array_equal([[2.0, 9.0], [3.0, np.nan], [4.0, np.nan]], later.before)
     assert (0, 2) == np.shape(whole.since(START, 3).before)
 
 
@@ -81,3 +83,37 @@ def test_times_that_step_back_are_refused() -> None:
 
     with pytest.raises(ContractBroken, match="ascending"):
         Panel(times, ("BTC/USDT",), *[np.ones((2, 1))] * 5)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("close", -5.0, "close -5"),
+        ("close", 0.0, "close 0"),
+        ("open", np.nan, "open nan"),
+        ("high", np.inf, "high inf"),
+        ("low", np.nan, "low nan"),
+        ("volume", -1.0, "volume -1"),
+        ("volume", np.inf, "volume inf"),
+    ],
+)
+def test_a_bar_with_a_number_that_nothing_trades_at_is_refused_by_its_name(name: str, value: float, said: str) -> None:
+    """A backtest at such a price would end with an equity that looks like any other."""
+    arrays = {each: np.ones((3, 2)) for each in ("open", "high", "low", "close", "volume")}
+    arrays[name][1, 0] = value
+
+    with pytest.raises(ContractBroken, match=f"found {said} in 1 bars, first of BTC/USDT at 2024-01-02"):
+        Panel(DAYS, ("BTC/USDT", "ETH/USDT"), **arrays)
+
+
+def test_where_there_is_no_close_nothing_else_is_looked_at_and_a_volume_may_be_unknown_or_nothing() -> None:
+    arrays = {each: np.ones((3, 1)) for each in ("open", "high", "low", "close", "volume")}
+    arrays["close"][0], arrays["open"][0] = np.nan, -1.0
+    arrays["volume"][1:, 0] = np.nan, 0.0
+
+    assert not Panel(DAYS, ("BTC/USDT",), **arrays).dense
+
+
+def test_a_symbol_that_stands_twice_is_refused() -> None:
+    with pytest.raises(ContractBroken, match="every symbol once"):
+        Panel(DAYS, ("BTC/USDT", "BTC/USDT"), *[np.ones((3, 2))] * 5)

@@ -55,6 +55,15 @@ def test_a_folder_without_a_result_says_what_is_missing(tmp_path: Path) -> None:
         Result.load(tmp_path)
 
 
+@pytest.mark.parametrize(("file", "content"), [("result.json", '{"costs": {}}'), ("result.json", "{"), ("fills.parquet", "PAR1"), ("equity.parquet", "")])
+def test_a_bundle_that_is_not_whole_is_refused(result: Result, tmp_path: Path, file: str, content: str) -> None:
+    result.save(tmp_path)
+    (tmp_path / file).write_text(content, encoding="utf-8")
+
+    with pytest.raises(BadFile, match="expected a backtest result"):
+        Result.load(tmp_path)
+
+
 def test_a_result_does_not_differ_from_itself(result: Result) -> None:
     assert first_difference(result, result) is None
 

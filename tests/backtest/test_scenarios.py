@@ -117,6 +117,39 @@ def test_made_up_days_begin_where_most_is_held(open_limits: RiskSettings) -> Non
     assert (102, 1) == (row, column)
 
 
+def test_made_up_days_begin_where_there_is_room_to_watch_what_follows(open_limits: RiskSettings) -> None:
+    """Most is held at the very end, where three days more do not fit: the next best moment with room is taken."""
+    bars = _still(300)
+    targets = np.full(bars.close.shape, 0.2)
+    targets[50:60, 0], targets[290:, 1] = 0.6, 1.0
+
+    case = Case(bars, targets, FREE, open_limits, TradingSettings())
+
+    assert (52, 0) == worst_moment(case)
+    assert {52 + 72} == {each.ends for each in scenarios(case, None)}
+
+
+def test_what_a_model_answers_counts_from_the_first_bar_that_is_another(open_limits: RiskSettings) -> None:
+    """At that bar's close it is seen; before it nothing could be known."""
+    held = _held(_still(200), open_limits)
+    crash = next(scenarios(held, None))
+
+    answered = crash.answered(np.full(held.targets.shape, 0.25)).case.targets
+
+    np.testing.assert_array_equal(held.targets[: crash.begins], answered[: crash.begins])
+    assert {0.25} == set(answered[crash.begins :].ravel().tolist())
+
+
+def test_a_rule_on_a_recorded_day_knows_the_closes_before_its_week(open_limits: RiskSettings) -> None:
+    """A limit on what the book may lose in a bar refuses what it does not know: with a past it knows from the first bar on."""
+    limits = open_limits.model_copy(update={"max_expected_shortfall": 0.5, "covariance_bars": 48})
+    later = _held(_still(24 * 10, "2020-04-01"), limits)
+
+    ruled = next(each for each in scenarios(later, _still(24 * 40, "2020-03-01")) if each.name == "2020-03-12")
+
+    assert ruled.case.result.refusals.is_empty()
+
+
 def test_a_symbol_without_a_bar_counts_at_its_last_close(open_limits: RiskSettings) -> None:
     case = _held(_still(100), open_limits)
     silent = outage(case.bars, 50)

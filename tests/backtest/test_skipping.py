@@ -131,6 +131,21 @@ def test_the_returns_of_a_stretch_are_those_of_its_bars_whatever_it_weighs(marke
         assert sums.squares == pytest.approx(float(sum(each * each for each in returns)), rel=1e-10)
 
 
+@pytest.mark.parametrize("length", [2, 15, 16, 17, 32, 33, 48, 127, 128, 129, 144, 256, 384])
+def test_the_lowest_and_the_highest_close_of_a_stretch_are_found_wherever_they_lie(market: Market, length: int) -> None:
+    """Stretches are covered by windows of 16 or of 128 bars: no bar may lie between two of them."""
+    bars, first = market(1, 400, 1), 7
+    for row in range(first, first + length):
+        close = np.full((400, 1), 100.0)
+        close[row], close[first + length - 1 - (row - first)] = 90.0, 110.0
+        tape = skipping.tape_of(replace(bars, open=close, high=close, low=close, close=close))
+        inside = close[first : first + length, 0]
+
+        seen = strides.spread(tape, strides.Stretch(first, first + length - 1, 0.0, 1.0, 100.0, 100.0))
+
+        assert (inside.min(), inside.max()) == (seen.low, seen.high)
+
+
 def test_a_fall_between_two_changes_latches_although_it_was_made_good(market: Market) -> None:
     """One unit of 100 on 1000 rises to 200, falls to 120 and comes back to 199 before anything changes: the sale passes, no position is opened again."""
     bars = market(1, 12, 1)
@@ -147,6 +162,22 @@ def test_a_fall_between_two_changes_latches_although_it_was_made_good(market: Ma
 
     assert ["buy", "sell"] == said.fills["side"].to_list()
     assert [(0, pytest.approx(said.equity[-1], rel=1e-12), 2)] == told.select("point", "equity", "fills").rows()
+
+
+@pytest.mark.parametrize("row", [6, 21, 22, 23, 24, 30])
+def test_a_lost_day_ends_with_the_first_close_of_the_next(market: Market, row: int) -> None:
+    """One of 100 on 1000 falls by 40 for an hour; twice as many are refused until the close of 24:00, which is the next day's first (row 23)."""
+    bars, close = market(1, 40, 1), np.full((40, 1), 100.0)
+    close[5] = 60.0
+    bars = replace(bars, open=close, high=close, low=close, close=close, volume=np.full_like(close, 1e9))
+    limits = RiskSettings(max_position_weight=1.0, max_drawdown=1.0, max_daily_loss=0.03)
+    account = TradingSettings(initial_cash=Decimal(1_000), fixed_units=2.0)
+    changes = Changes(np.array([0, row, row + 1]), np.array([0.5, 1.0, 0.5]))
+
+    told = skipping.sweep(bars, lambda _, **_grid: changes, {"point": [0]}, COSTS, limits, trading=account)
+    said = kernel.simulate(bars, changes.targets(40), COSTS, limits, trading=account)
+
+    assert (1 if row < 23 else 3) == told["fills"].item() == len(said.fills)
 
 
 @settings(max_examples=60)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -27,6 +28,7 @@ from desk.backtest.statistics import (
     superior_predictive_abilities,
     superior_predictive_ability,
 )
+from desk.backtest.statistics.resampling import long_run_variance
 from desk.errors import ContractBroken
 
 
@@ -90,6 +92,26 @@ def test_a_strategy_with_skill_stays_best_out_of_sample() -> None:
     returns[:, 7] += 0.003
 
     assert 0.0 == probability_of_backtest_overfitting(returns, n_splits=10).pbo
+
+
+def test_overfitting_is_counted_as_the_paper_counts_it() -> None:
+    """Split by split, with other people's ranks: two strategies are the same, an odd number leaves a middle rank, the oldest rows fill no span."""
+    returns = noise(13, 62, 4)
+    returns = np.column_stack([returns, returns[:, 1]])
+    returns[:2] = np.random.default_rng(1).normal(0, 10, (2, 5))
+    spans, ranks = np.split(returns[2:], 6), []
+    for chosen in combinations(range(6), 3):
+        inside = np.concatenate([spans[span] for span in chosen])
+        outside = np.concatenate([spans[span] for span in range(6) if span not in chosen])
+        best = int(np.argmax(np.round(inside.mean(axis=0) / inside.std(axis=0), 12)))
+        ranks.append(stats.rankdata(np.round(outside.mean(axis=0) / outside.std(axis=0), 12))[best])
+    shares = np.array(ranks) / 6
+
+    found = probability_of_backtest_overfitting(returns, n_splits=6)
+
+    assert {0.5} < set(shares.tolist())
+    assert np.mean(shares <= 0.5) == found.pbo
+    assert pytest.approx(np.log(shares / (1 - shares)), abs=1e-12) == found.logits
 
 
 def test_overfitting_needs_an_even_number_of_splits() -> None:
@@ -224,6 +246,33 @@ def test_an_interval_of_the_sharpe_ratio_covers_the_truth_as_often_as_it_says() 
 
     assert 80 <= sum(low <= 0.1 <= high for low, high in intervals) <= 98
     assert all(map(math.isnan, sharpe_interval(np.zeros(100))))
+
+
+def test_one_block_without_end_is_the_sample_itself_and_so_is_its_sharpe_ratio() -> None:
+    """Every resample is then the sample turned round: both bounds are its own ratio, with the standard deviation of ddof 1."""
+    returns = noise(14, 12, 1)[:, 0] + 0.005
+
+    expected = float(returns.mean() / returns.std(ddof=1))
+
+    assert pytest.approx((expected, expected), rel=1e-9) == sharpe_interval(returns, mean_block_bars=1e15, n_resamples=20)
+
+
+@pytest.mark.parametrize("mean_block", [1.0, 3.0, 40.0])
+def test_the_variance_of_the_bootstrap_is_that_of_a_series_whose_end_meets_its_start(mean_block: float) -> None:
+    """Politis and Romano 1994: rows k apart stay together with chance (1 - 1 / block)^k, and count (1 - k / n) times, in autocovariances round the ring."""
+    returns = noise(15, 25, 2)
+    centred, n = returns - returns.mean(axis=0), len(returns)
+    ring = [(centred * np.roll(centred, -lag, axis=0)).mean(axis=0) for lag in range(n)]
+
+    expected = ring[0] + 2 * sum((1 - lag / n) * (1 - 1 / mean_block) ** lag * ring[lag] for lag in range(1, n))
+
+    assert pytest.approx(expected, rel=1e-9) == long_run_variance(returns, mean_block)
+
+
+@pytest.mark.parametrize("test", [reality_check, superior_predictive_ability])
+def test_what_no_resample_reaches_is_as_likely_luck_as_one_draw_more(test) -> None:
+    """Never 0: of 99 resamples and the sample itself only the sample is as good."""
+    assert 1 / 100 == test(noise(16, 300, 2) + 0.05, mean_block_bars=2, n_resamples=99)
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -120,6 +120,10 @@ def test_lots_lead_to_the_target_and_small_orders_are_not_made() -> None:
 
     assert abs(lots * 0.1 - made.target(values, 1000.0)) < 0.1
     assert 0 == made.lots({**values, "H/USDT:USDT": lots * 0.1}, 100.0, 1000.0)
+    # The venue takes nothing below 5: 3 beyond the band's edge wait, 8 do not.
+    edge = made.target(values, 1000.0)
+    assert 0 == made.lots({**values, "H/USDT:USDT": edge + 3}, 100.0, 1000.0)
+    assert pytest.approx(-8, abs=0.11) == 0.1 * made.lots({**values, "H/USDT:USDT": edge + 8}, 100.0, 1000.0)
 
 
 def test_a_hedge_must_be_a_perpetual_that_is_traded_under_a_name_of_its_own() -> None:

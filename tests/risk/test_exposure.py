@@ -111,6 +111,13 @@ def test_nothing_is_opened_after_a_price_that_jumped_too_far(closes: tuple[float
     assert ["", guard] == judged(collared, ("B/USDT", -10), ("A/USDT", 1), closes=closes)
 
 
+def test_a_price_that_jumped_just_as_far_as_it_may_is_no_reason() -> None:
+    """From 10 to 12.5 is a quarter, to a float too."""
+    collared = LIMITS.model_copy(update={"price_collar": 0.25, "max_gross_weight": 5.0})
+
+    assert ["", ""] == judged(collared, ("B/USDT", -10), ("A/USDT", 1), closes=(10.0, 12.5))
+
+
 def test_a_book_that_could_lose_too_much_in_a_bar_grows_no_further() -> None:
     """A and B move as one by 5 % a bar: of 400 the expected shortfall at .975 is 400 * .05 * 2.3378 = 46.8, of 200 half of it."""
     swings = tuple(10.0 * (1.05 if number % 2 else 1.0) for number in range(201))

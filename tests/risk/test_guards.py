@@ -36,9 +36,23 @@ def test_a_short_counts_like_a_long() -> None:
     assert "position" == verdict(-51)
 
 
+def test_a_position_of_exactly_its_limit_does_not_fail_on_the_last_bit_of_a_product() -> None:
+    """Three lots of .1 at 1 are .30000000000000004 to a float, 30 % of 1 is less; a lot more is refused."""
+    tenths = Limits(position=0.3, gross=0.3, net=0.3, concentration=1.0, orders_per_minute=10)
+
+    verdicts = [check(Stake(lots, 0, 1.0, 0.1), Standing(1.0, 0.0, 0.0, 0, False, False), tenths) for lots in (3, 4)]
+
+    assert ["", "position"] == [GUARDS[code] for code in verdicts]
+
+
 def test_the_sum_of_positions_counts_what_is_already_held_elsewhere() -> None:
     assert "" == verdict(40, gross=400.0)
     assert "gross" == verdict(41, gross=400.0)
+
+
+def test_a_net_position_above_its_limit_may_come_closer_to_nothing() -> None:
+    assert "" == verdict(10, net=-900.0)
+    assert "net" == verdict(-10, net=-900.0)
 
 
 def test_guards_are_asked_in_their_order() -> None:
