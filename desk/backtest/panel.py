@@ -105,6 +105,12 @@ class Panel:
         return np.fmin.reduce(self.close), np.fmax.reduce(self.close)
 
     @cached_property
+    def busiest(self) -> Floats:
+        """The largest volume of every symbol [asset]; NaN for one without a bar."""
+        most: Floats = np.fmax.reduce(self.volume)
+        return most
+
+    @cached_property
     def new_days(self) -> NDArray[np.int64]:
         """The rows whose close is the first of its UTC day, then a row that never comes."""
         days = self.closed_at.astype("datetime64[D]").astype(np.int64)

@@ -29,6 +29,8 @@ from desk.risk.guards import limits_of
 # this size leave room for in a float.
 _FINE = Decimal("1e-8")
 _DIGITS = 7
+# As many lots as an integer holds, and room to add some.
+_MOST_LOTS = 4e18
 
 
 class Room(threading.local):
@@ -77,6 +79,7 @@ class Stage:
         symbols = [bars.symbols[column] for column in order]
         instruments = _fine_grids(bars) if instruments is None else instruments
         book = _book(symbols, instruments)
+        _insist_on_room(bars, order, book, float(trading.initial_cash))
         book["last_close"] = _last_known(bars.before)[order] if bars.before is not None else 0.0
         plain = cls(bars, order, book, cash, _rules(trading, costs, limits, len(order)))
         state = _state(symbols, instruments)
@@ -187,6 +190,16 @@ def _book(symbols: Sequence[str], instruments: Mapping[str, Instrument]) -> Rows
     for name, column in zip(("lot", "tick", "min_notional", "value", "value_rest"), zip(*grids, strict=True), strict=True):
         book[name] = column
     return book
+
+
+def _insist_on_room(bars: Panel, order: NDArray[np.int64], book: Rows, cash: float) -> None:
+    """Lots are whole numbers of 63 bits: what a bar trades and what the cash buys must fit, or it would wrap around in silence."""
+    amounts = np.fmax(bars.busiest[order], cash / bars.extremes[0][order])
+    for asset in np.flatnonzero(amounts > _MOST_LOTS * book["lot"]):
+        symbol, lot = bars.symbols[order[asset]], book["lot"][asset]
+        raise ContractBroken(
+            f"expected amounts of {symbol} of at most {_MOST_LOTS:.0e} lots, found {amounts[asset]:g} in lots of {lot:g}: check the lot, or use larger units"
+        )
 
 
 @lru_cache(1024)

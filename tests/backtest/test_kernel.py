@@ -331,6 +331,19 @@ def test_what_a_coin_is_counted_in_does_not_matter(market: Market, open_limits: 
     np.testing.assert_allclose(here.equity, there.equity, rtol=1e-6)
 
 
+@pytest.mark.parametrize("found", ["volume", "cash"])
+def test_a_lot_too_fine_for_what_is_traded_is_refused(market: Market, open_limits: RiskSettings, found: str) -> None:
+    """A coin of a billionth, in lots of 1e-8: the session counts on, integers of 64 bits do not."""
+    bars = market(5, 20, 1)
+    scale = {"volume": 1e12, "cash": 1.0}[found]
+    bars = replace(bars, volume=bars.volume * scale, **{name: getattr(bars, name) * 1e-9 for name in ("open", "high", "low", "close")})
+    fine = {symbol: Instrument(symbol, "", "", Decimal("1e-18"), Decimal("1e-8"), Decimal(0)) for symbol in bars.symbols}
+    account = TradingSettings(initial_cash=Decimal("1e4") if found == "cash" else Decimal(1))
+
+    with pytest.raises(ContractBroken, match=r"at most 4e\+18 lots, found .* in lots of 1e-08"):
+        simulate(bars, np.ones((20, 1)), COSTS, open_limits, instruments=fine, trading=account)
+
+
 def test_doing_nothing_leaves_everything_as_it_was(market: Market) -> None:
     result = simulate(market(1, 50, 2), np.zeros((50, 2)), COSTS, RiskSettings())
 

@@ -1,0 +1,37 @@
+"""What a row took on this processor when it was stored: one that takes a tenth more has lost something, whatever its goal says."""
+
+from __future__ import annotations
+
+import json
+import platform
+import re
+from pathlib import Path
+
+STORED = Path(__file__).with_name("baseline.json")
+# Between two runs of the same code the least times differ by up to a twentieth.
+ALLOWED = 1.10
+
+
+def processor() -> str:
+    """Whose figures these are: ratios move with the processor, by a tenth and more."""
+    known = Path("/proc/cpuinfo")
+    found = re.search(r"model name\s*:\s*(.+)", known.read_text(encoding="utf-8")) if known.exists() else None
+    return found[1].strip() if found else platform.processor()
+
+
+def stored(path: Path = STORED) -> dict[str, float]:
+    """By the name of the row; empty where nothing was stored on this processor."""
+    everywhere: dict[str, dict[str, float]] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return everywhere.get(processor(), {})
+
+
+def store(rows: dict[str, float], path: Path = STORED) -> None:
+    """Keep these rows for this processor, beside those of others."""
+    everywhere = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    everywhere[processor()] = stored(path) | rows
+    path.write_text(json.dumps(everywhere, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def slower(name: str, value: float, before: dict[str, float]) -> bool:
+    """Whether a row takes more than it may; one that was never stored may take anything."""
+    return value > ALLOWED * before.get(name, value)
