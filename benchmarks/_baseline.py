@@ -5,11 +5,16 @@ from __future__ import annotations
 import json
 import platform
 import re
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 STORED = Path(__file__).with_name("baseline.json")
 # Between two runs of the same code the least times differ by up to a twentieth.
 ALLOWED = 1.10
+# How often all rounds are played before a row counts as slower than it was.
+TRIES = 3
 
 
 def processor() -> str:
@@ -35,3 +40,18 @@ def store(rows: dict[str, float], path: Path = STORED) -> None:
 def slower(name: str, value: float, before: dict[str, float]) -> bool:
     """Whether a row takes more than it may; one that was never stored may take anything."""
     return value > ALLOWED * before.get(name, value)
+
+
+def in_turn(name: str, play: Callable[[], Any], bare: Callable[[], Any], rounds: int, before: dict[str, float]) -> tuple[list[float], list[float]]:
+    """Seconds of ours and of the bare loop, one after the other; again where it looks as if something was lost. The first of each warms up."""
+    ours: list[float] = []
+    peer: list[float] = []
+    for _ in range(TRIES):
+        for _ in range(rounds + 1):
+            for call, seconds in ((play, ours), (bare, peer)):
+                began = time.perf_counter()
+                call()
+                seconds.append(time.perf_counter() - began)
+        if not slower(name, min(ours) / min(peer), before):
+            break
+    return ours, peer
