@@ -10,7 +10,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import grimp
@@ -22,7 +22,12 @@ SOURCES = sorted(path for floor in FLOORS for path in (ROOT / floor).rglob("*.py
 TREES = {path.relative_to(ROOT).as_posix(): ast.parse(path.read_text(encoding="utf-8")) for path in SOURCES}
 
 MODULE_LINES = 500
+TEST_LINES = 400
 FUNCTION_LINES = 60
+CONSTRUCTOR_LINES = 50
+# Lines that stand in more than one place count as written twice from this many in a row on.
+SAME_LINES = 6
+DUPLICATION = 0.05
 LONG_LOOPS = {"desk/session.py": 80, "models/training.py": 80}
 POSITIONAL_PARAMETERS = 5
 # arithmetic that the session and the compiled kernel share: numba knows no keyword-only parameters
@@ -67,6 +72,44 @@ def at(path: str, node: ast.AST, note: object = "") -> str:
 
 def test_no_module_is_longer_than_500_lines() -> None:
     assert none([f"{path}: {count}" for path in SOURCES if (count := len(path.read_text(encoding="utf-8").splitlines())) > MODULE_LINES])
+
+
+def test_no_file_of_tests_is_longer_than_400_lines() -> None:
+    files = sorted((ROOT / "tests").rglob("*.py"))
+
+    assert none([f"{path}: {count}" for path in files if (count := len(path.read_text(encoding="utf-8").splitlines())) > TEST_LINES])
+
+
+def test_little_is_written_twice() -> None:
+    """Comments, imports and empty lines aside."""
+    sources = {path.as_posix(): said(path.read_text(encoding="utf-8")) for path in SOURCES}
+
+    twice = written_twice(sources)
+
+    assert none(sorted(f"{path}:{line}" for path, line in twice) if len(twice) >= DUPLICATION * sum(map(len, sources.values())) else [])
+
+
+def said(text: str) -> list[tuple[int, str]]:
+    """The lines that say something, with their numbers."""
+    lines = enumerate((line.strip() for line in text.splitlines()), 1)
+    return [(number, line) for number, line in lines if line and not line.startswith(("#", "import ", "from ", '"""'))]
+
+
+def written_twice(sources: Mapping[str, list[tuple[int, str]]]) -> set[tuple[str, int]]:
+    """Files and lines that are part of a run of `SAME_LINES` that stands in another place too."""
+    places: dict[tuple[str, ...], list[tuple[str, int, int]]] = {}
+    for path, lines in sources.items():
+        for first in range(len(lines) - SAME_LINES + 1):
+            run = lines[first : first + SAME_LINES]
+            places.setdefault(tuple(line for _, line in run), []).append((path, run[0][0], run[-1][0]))
+    again = [place for found in places.values() if len(found) > 1 for place in found]
+    return {(path, number) for path, start, end in again for number, _ in sources[path] if start <= number <= end}
+
+
+def test_no_constructor_is_longer_than_50_lines() -> None:
+    constructors = [(path, node, (node.end_lineno or 0) - node.lineno + 1) for path, node in functions() if node.name in ("__init__", "__post_init__")]
+
+    assert none([at(path, node, length) for path, node, length in constructors if length > CONSTRUCTOR_LINES])
 
 
 def test_no_function_is_longer_than_60_lines() -> None:
@@ -251,4 +294,8 @@ def test_the_rules_see_what_they_should() -> None:
 
     assert 4 == depth(tree.body[0])
     assert ["f"] == list(undocumented(tree))
+    block = "\n".join(f"    call_{number}()" for number in range(SAME_LINES))
+    apart = {"a": said(f"def f():\n{block}\n\n# c\n"), "b": said(f"import x\n{block}\n    last()")}
+    assert {*(("a", line) for line in range(2, 2 + SAME_LINES)), *(("b", line) for line in range(2, 2 + SAME_LINES))} == written_twice(apart)
+    assert set() == written_twice({"a": apart["a"], "b": apart["b"][1:]})
     assert 1 == depth(ast.parse("def f():\n    if a:\n        b\n    elif c:\n        d\n    elif e:\n        g\n").body[0])

@@ -2,121 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import threading
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import ccxt
 import ccxt.pro
 import polars as pl
 import pytest
-from loguru import logger
 
 from configs.vocabulary import Timeframe
-from desk.errors import NetworkDown, SourceStale
+from desk.errors import SourceStale
 from desk.execution.ccxt_settings import constructor_config
-from desk.instruments import Instrument
 from desk.market.exchange_source import ExchangeSource
 from desk.market.stored_feed import StoredFeed
 from desk.market.streamed_feed import StreamedFeed, Window
-
-T0 = datetime(2024, 1, 1, tzinfo=UTC)
-HOUR = timedelta(hours=1)
-
-
-class Market:
-    """A source whose clock stands until it is advanced. `holes` are (symbol, hour) without a bar; it fails as often as `failures` says."""
-
-    def __init__(self, hours: int, holes: frozenset[tuple[str, int]] = frozenset()) -> None:
-        self.hours = hours
-        self.holes = holes
-        self.failures = 0
-        self.asked = 0
-        self.last_hour = 10**6
-
-    def advance(self) -> None:
-        self.hours = min(self.hours + 1, self.last_hour)
-
-    def instruments(self) -> dict[str, Instrument]:
-        return {}
-
-    def closed_until(self, timeframe: Timeframe) -> datetime:
-        self.asked += 1
-        if self.failures:
-            self.failures -= 1
-            raise NetworkDown("the line is down")
-        return T0 + self.hours * HOUR
-
-    def bars(self, symbol: str, timeframe: Timeframe, since: datetime, until: datetime) -> Iterator[pl.DataFrame]:
-        first, last = max((since - T0) // HOUR, 0), min((until - T0) // HOUR, self.hours)
-        hours = [hour for hour in range(first, last) if (symbol, hour) not in self.holes]
-        if hours:
-            times = pl.Series("open_time", [T0 + hour * HOUR for hour in hours], dtype=pl.Datetime("us", "UTC"))
-            prices = [pl.Series(name, [float(hour) for hour in hours]) for name in ("open", "high", "low", "close", "volume")]
-            yield pl.DataFrame({"symbol": symbol, "timeframe": timeframe.value, "open_time": times}).with_columns(prices)
-
-
-class Stream:
-    """A ccxt.pro exchange on which whatever the test needs happens: it tells, forever fails, or stays silent. `tell` may be called from any thread."""
-
-    def __init__(self, behaviour: str = "tells") -> None:
-        self.behaviour = behaviour
-        self.closed = False
-        self.connections = 0
-        self.again = threading.Event()
-        self.told: list[tuple[str, int]] = []
-        self.handle_ohlcv: Callable[..., None] = lambda client, message: None
-        self.handle_subscription_status: Callable[..., None] = lambda client, message: None
-
-    async def load_markets(self) -> None:
-        self.loop = asyncio.get_running_loop()
-
-    def market(self, symbol: str) -> dict[str, str]:
-        return {"id": symbol.replace("/", "")}
-
-    async def watch_ohlcv_for_symbols(self, pairs: list[list[str]]) -> None:
-        if self.behaviour == "fails":
-            raise ccxt.NetworkError("no stream")
-        if self.behaviour == "breaks":
-            raise TypeError("a defect of ours")
-        self.connections += 1
-        self.broken = asyncio.Event()
-        if self.connections > 1:
-            self.again.set()
-        self.handle_subscription_status(None, {"result": None})
-        await self.broken.wait()
-        raise ccxt.NetworkError("the line was cut")
-
-    def tell(self, symbol: str, hour: int, *, final: bool = True, price: float | None = None, at_hour: int | None = None) -> None:
-        """The candle of this hour, as a frame."""
-        number = str(float(hour) if price is None else price)
-        opened = int((T0 + hour * HOUR).timestamp() * 1000)
-        event = opened + 3_600_000 if at_hour is None else int((T0 + at_hour * HOUR).timestamp() * 1000)
-        candle = {"t": opened, "s": symbol.replace("/", ""), "i": "1h", "x": final} | dict.fromkeys("ohlcv", number)
-        if self.connections:
-            self.told.append((symbol, hour))
-            self.loop.call_soon_threadsafe(self.handle_ohlcv, None, {"e": "kline", "E": event, "s": candle["s"], "k": candle})
-
-    def cut(self) -> None:
-        """The connection breaks."""
-        self.loop.call_soon_threadsafe(self.broken.set)
-
-    async def fetch_ohlcv(self, symbol: str, timeframe: str, since: int, limit: int) -> list[list[float]]:
-        return []
-
-    async def close_ws_clients(self) -> None:
-        return None
-
-    async def close(self) -> None:
-        self.closed = True
-
-
-SYMBOLS = ("A/USDT", "B/USDT")
+from tests.market.stream_stage import HOUR, SYMBOLS, T0, Market, Stream, hours_of
 
 
 def feed(market: Market, window: Window, stream: Stream | None = None) -> StreamedFeed:
@@ -134,10 +37,6 @@ def told(market: Market, stream: Stream) -> None:
     for symbol in SYMBOLS if stream.behaviour == "tells" and market.hours > before else ():
         if (symbol, market.hours - 1) not in market.holes:
             stream.tell(symbol, market.hours - 1)
-
-
-def hours_of(events: Iterator[Any]) -> list[int]:
-    return [(event.closed_at - T0) // HOUR for event in events]
 
 
 def test_it_starts_with_what_closes_next() -> None:
@@ -242,165 +141,6 @@ def test_the_stream_is_closed_when_the_consumer_walks_away() -> None:
     events.close()
 
     assert stream.closed
-
-
-class Driver:
-    """Drives a market and its stream by a script: what is done beside printing every bar, by hour. `silent` hours print nothing."""
-
-    def __init__(self, hours: int = 10, silent: frozenset[tuple[str, int]] = frozenset()) -> None:
-        self.market, self.stream, self.silent = Market(hours), Stream(), silent
-        self.script: dict[int, Callable[[], None]] = {}
-
-    def advance(self) -> None:
-        hour = self.market.hours
-        self.market.advance()
-        self.script.get(hour, lambda: None)()
-        for symbol in SYMBOLS:
-            if (symbol, hour) not in self.silent:
-                self.stream.tell(symbol, hour)
-
-    def feed(self, events: int) -> StreamedFeed:
-        return StreamedFeed(self.market, lambda: self.stream, SYMBOLS, Timeframe.H1, Window(events, advance=self.advance, watchdog_s=20.0))
-
-    def closes(self, events: int) -> list[tuple[int, tuple[float, ...]]]:
-        """(hour, close of every bar) of so many events."""
-        return [((event.closed_at - T0) // HOUR, tuple(bar.close for bar in event.bars)) for event in self.feed(events).events(None)]
-
-
-def printed(first: int, last: int) -> list[tuple[int, tuple[float, ...]]]:
-    """What the market printed in hours `first` to `last`, as `closes` tells it."""
-    return [(hour, (float(hour - 1), float(hour - 1))) for hour in range(first, last + 1)]
-
-
-@pytest.fixture
-def logged() -> Iterator[list[str]]:
-    """Names of the events logged during the test."""
-    names: list[str] = []
-    sink = logger.add(lambda message: names.append(message.record["message"]), level="INFO")
-    yield names
-    logger.remove(sink)
-
-
-def test_in_the_ordinary_case_nobody_is_asked() -> None:
-    """Once a connection's first event is verified, the frames are the events: REST is not asked again."""
-    driver = Driver()
-    events = driver.feed(60).events(None)
-    for _ in range(20):
-        next(events)
-    asked = driver.market.asked
-
-    rest = hours_of(events)
-
-    assert list(range(31, 71)) == rest
-    assert asked == driver.market.asked
-
-
-def test_doubled_late_and_replayed_frames_are_dropped_by_their_time() -> None:
-    driver = Driver()
-    driver.script = {hour: (lambda hour=hour: [driver.stream.tell(symbol, hour - back) for back in (0, 1, 5) for symbol in SYMBOLS]) for hour in range(15, 40)}
-
-    assert printed(11, 50) == driver.closes(40)
-
-
-def test_a_forming_candle_is_never_used() -> None:
-    driver = Driver()
-    driver.script = {hour: (lambda hour=hour: driver.stream.tell("A/USDT", hour, final=False, price=7.0)) for hour in range(12, 40)}
-
-    assert printed(11, 40) == driver.closes(30)
-
-
-def test_a_candle_called_final_before_its_close_is_not_believed(logged: list[str]) -> None:
-    driver = Driver()
-    driver.script = {20: lambda: driver.stream.tell("A/USDT", 20, price=7.0, at_hour=20)}
-
-    assert printed(11, 30) == driver.closes(20)
-    assert "stream.doubted" in logged
-
-
-def test_a_frame_that_is_lost_costs_a_moment_and_not_a_bar() -> None:
-    """Lost for one symbol, then for all: what is missing is asked for, and nothing else is delivered before it."""
-    driver = Driver(silent=frozenset({("A/USDT", 20), ("A/USDT", 25), ("B/USDT", 25)}))
-
-    assert printed(11, 30) == driver.closes(20)
-
-
-def test_a_stream_that_stops_telling_is_connected_again(logged: list[str]) -> None:
-    """The socket lives, but its frames stop: after two closes that only REST knows it is given up. No bar is lost, and the book is told."""
-    driver = Driver(silent=frozenset((symbol, hour) for symbol in SYMBOLS for hour in range(20, 25)))
-    streamed, rejoined = driver.feed(40), []
-    streamed.on_reconnect = lambda: rejoined.append((driver.market.hours, threading.current_thread()))
-
-    hours = hours_of(streamed.events(None))
-
-    assert list(range(11, 51)) == hours
-    assert "stream.reconnected" in logged
-    assert 2 == driver.stream.connections
-    assert [threading.main_thread()] == [thread for _, thread in rejoined]
-
-
-def test_a_cut_line_is_joined_again_with_one_subscription() -> None:
-    driver = Driver()
-    driver.script = {20: driver.stream.cut}
-    streamed, rejoined = driver.feed(20), []
-    streamed.on_reconnect = lambda: rejoined.append(driver.market.hours)
-    events = streamed.events(None)
-    delivered = hours_of(next(events) for _ in range(19))
-
-    assert driver.stream.again.wait(10)
-
-    assert list(range(11, 31)) == delivered + hours_of(events)
-    assert (2, 1) == (driver.stream.connections, len(rejoined))
-
-
-def test_a_stream_that_tells_otherwise_than_rest_is_not_believed_any_more(logged: list[str]) -> None:
-    """The first event of a connection is verified; from a difference on every event is read over REST, and an error says so."""
-    driver = Driver(silent=frozenset((symbol, hour) for symbol in SYMBOLS for hour in range(10, 15)))
-    driver.script = {hour: (lambda hour=hour: [driver.stream.tell(symbol, hour, price=3.0) for symbol in SYMBOLS]) for hour in range(10, 15)}
-
-    assert printed(11, 30) == driver.closes(20)
-    assert "stream.diverged" in logged
-
-
-def test_two_different_bars_for_one_instant_are_settled_by_rest() -> None:
-    driver = Driver()
-    driver.script = {20: lambda: driver.stream.tell("A/USDT", 20, price=3.0)}
-
-    assert printed(11, 30) == driver.closes(20)
-
-
-def test_a_rest_that_lags_behind_the_stream_is_waited_for() -> None:
-    """The stream tells a close that the candles endpoint does not know yet while it is being asked: nothing is delivered without it."""
-    driver = Driver(silent=frozenset({("B/USDT", 20)}))
-    lag = [2]
-    whole = driver.market.bars
-
-    def lagging(symbol: str, timeframe: Timeframe, since: datetime, until: datetime) -> Iterator[pl.DataFrame]:
-        if driver.market.hours == 21 and lag[0]:
-            lag[0] -= 1
-            return iter(())
-        return whole(symbol, timeframe, since, until)
-
-    driver.market.bars = lagging  # type: ignore[method-assign]
-
-    assert printed(11, 30) == driver.closes(20)
-    assert lag == [0]
-
-
-def test_a_clock_that_lags_behind_the_stream_is_not_hammered() -> None:
-    """Nothing was heard of one hour, all of the next, and by REST's clock neither is over yet: it is asked again after a pause."""
-    driver = Driver(silent=frozenset((symbol, 20) for symbol in SYMBOLS))
-    late, clock, asked = [3], driver.market.closed_until, [0]
-
-    def lagging(timeframe: Timeframe) -> datetime:
-        behind = driver.market.hours >= 21 and late[0] > 0
-        late[0] -= behind
-        asked[0] += driver.market.hours == 22
-        return clock(timeframe) if not behind else T0 + 20 * HOUR
-
-    driver.market.closed_until = lagging  # type: ignore[method-assign]
-
-    assert printed(11, 30) == driver.closes(20)
-    assert asked[0] <= 3
 
 
 def test_fewer_bars_than_asked_for_the_warm_up_are_named(logged: list[str]) -> None:

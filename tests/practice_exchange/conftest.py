@@ -1,4 +1,4 @@
-"""A running exchange for each module, and the means to kill one and start it again."""
+"""A running exchange for each module, the means to kill one and start it again, and one that forgets its faults."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import pytest
 from desk.execution.ccxt_settings import constructor_config
 
 PATIENCE_S = 10
+SYMBOL = "BTC/USDT"
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -80,3 +81,21 @@ def serve() -> Iterator[Callable[..., Serving]]:
     for serving in started:
         serving.process.wait(PATIENCE_S)
         serving.close()
+
+
+@pytest.fixture(scope="module")
+def small_exchange(serve: Callable[..., Serving]) -> Serving:
+    return serve("--seed", 5, "--symbols", SYMBOL, "--history-bars", 20, "--stream-bars", 50, "--deposit", 10_000_000)
+
+
+@pytest.fixture
+def exchange(small_exchange: Serving) -> Iterator[Serving]:
+    """Where faults are planned: none outlives its test. A module that needs another market has its own."""
+    yield small_exchange
+
+    request = urllib.request.Request(small_exchange.greeting["admin"] + "/faults", method="DELETE")
+    urllib.request.urlopen(request, timeout=10).close()
+
+
+def buy(client: Any, client_id: str) -> Any:
+    return client.create_order(SYMBOL, "market", "buy", "0.01", None, {"newClientOrderId": client_id})

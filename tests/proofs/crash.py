@@ -24,7 +24,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -33,6 +33,7 @@ from typing import Any
 import ccxt
 import ccxt.pro
 from _crash_points import DOUBTFUL, RANDOM, RECOVERING, TRADING, Fate, FragileChain, FragileVenue, fragile_client
+from _crash_tally import Tally, booked, raw
 from _proof import Size, Verdict, ask, exchange, percentile, prove, tell
 
 from configs.risk import RiskSettings
@@ -72,31 +73,6 @@ class Restless:
     def target(self, view: View) -> float:
         """In, out, in, ..."""
         return 0.0 if view.previous > 0 else 1.0
-
-
-@dataclass
-class Tally:
-    """What one run, or many, came to."""
-
-    runs: int = 0
-    kills: int = 0
-    orders: int = 0
-    fills: int = 0
-    stops: int = 0
-    duplicates: int = 0
-    lost_fills: int = 0
-    unequal_books: int = 0
-    strange: list[str] = field(default_factory=list)
-    recoveries: list[float] = field(default_factory=list)
-    hits: Counter[str] = field(default_factory=Counter)
-
-    def add(self, other: Tally) -> None:
-        """Sum up."""
-        for name in ("runs", "kills", "stops", "orders", "fills", "duplicates", "lost_fills", "unequal_books"):
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-        self.strange += other.strange
-        self.recoveries += other.recoveries
-        self.hits += other.hits
 
 
 class Bench:
@@ -322,16 +298,6 @@ def compare(bench: Bench, life: Life, tally: Tally) -> None:
     apart = [f"{asset} {amount} against {totals.get(asset)}" for asset, amount in book.items() if abs(amount - totals.get(asset, Decimal(0))) > Decimal("1e-8")]
     tally.unequal_books = int(bool(apart))
     tally.strange += apart
-
-
-def booked(fills: tuple[Any, ...]) -> set[tuple[str, str, Decimal, Decimal]]:
-    """What identifies executions."""
-    return {(fill.order_id, fill.trade_id, fill.quantity, fill.price) for fill in fills}
-
-
-def raw(rows: list[list[str]]) -> set[tuple[str, str, Decimal, Decimal]]:
-    """The same of rows as the journal writes them."""
-    return {(row[0], row[1], Decimal(row[4]), Decimal(row[5])) for row in rows}
 
 
 def batch(work: tuple[int, int, list[int]]) -> Tally:
