@@ -29,6 +29,6 @@ def test_a_fifth_more_work_is_noticed_and_the_same_work_is_not(benchmark: str, t
     same = rows(benchmark, *baseline)
     more = rows(benchmark, *baseline, "--more", "0.2")
 
-    assert [row["least_ratio"] for row in stored] == [row["stored"] for row in same]
+    assert [row["ratio"] for row in stored] == [row["stored"] for row in same]
     assert {False} == {row["lost"] for row in stored + same}
     assert {True} == {row["lost"] for row in more}
