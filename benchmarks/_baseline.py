@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import platform
 import re
@@ -43,7 +44,7 @@ def slower(name: str, value: float, before: dict[str, float]) -> bool:
 
 
 def in_turn(make: Callable[[], tuple[Callable[[], Any], Callable[[], Any]]], rounds: int) -> tuple[list[float], list[float]]:
-    """Seconds of ours and of the bare loop, one after the other, as `make` lays them out in several places. In each place one more of both warms up."""
+    """Seconds of ours and of the bare loop, one after the other, as `make` lays them out in several places, place after place. One more of both warms up."""
     ours: list[float] = []
     peer: list[float] = []
     for _ in range(PLACES):
@@ -55,3 +56,12 @@ def in_turn(make: Callable[[], tuple[Callable[[], Any], Callable[[], Any]]], rou
                 call()
                 seconds.append(time.perf_counter() - began)
     return ours, peer
+
+
+def words(about: str, more: str) -> argparse.Namespace:
+    """What the command line asks of a benchmark that is compared with what was stored."""
+    known = argparse.ArgumentParser(description=about)
+    known.add_argument("--store", action="store_true", help="keep these figures for this processor")
+    known.add_argument("--baseline", type=Path, default=STORED, help="where they are kept")
+    known.add_argument("--more", type=float, default=0.0, help=more)
+    return known.parse_args()

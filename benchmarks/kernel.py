@@ -9,7 +9,6 @@ stored on this processor: a tenth more fails. `--store` stores it anew; `--more 
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import resource
@@ -19,12 +18,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numba
 import numpy as np
-from _baseline import STORED, in_turn, slower, store, stored
+from _baseline import in_turn, slower, store, stored, words
 from _peers import workload
 
 from configs.risk import RiskSettings
@@ -134,6 +132,8 @@ def measure(account: Account, make: Callable[[], Market], before: dict[str, floa
     result, plain = market.play(), market.bare()
     ratio = statistics.median(mine / theirs for mine, theirs in zip(ours, peer, strict=True))
     lost = slower(name, ratio, before)
+    # The goal is against the bare loop where it is fastest: it suffers more from a bad place than ours.
+    strict = statistics.median(ours) / min(statistics.median(peer[first : first + ROUNDS]) for first in range(0, len(peer), ROUNDS))
     line = {
         "name": name,
         "value": round(statistics.median(ours) * 1e3, 2),
@@ -141,10 +141,11 @@ def measure(account: Account, make: Callable[[], Market], before: dict[str, floa
         "peer": "bare numba accounting loop",
         "peer_value": round(statistics.median(peer) * 1e3, 2),
         "ratio": round(ratio, 3),
+        "ratio_to_fastest": round(strict, 3),
         "goal": goal,
         "stored": before.get(name),
         "lost": lost,
-        "met": ratio <= goal and not lost,
+        "met": strict <= goal and not lost,
         "fills": filled,
         "equity_apart": abs(float(result.equity[-1] / plain[0][-1]) - 1),
         "first_call_s": round(first_call_s, 2),
@@ -152,16 +153,12 @@ def measure(account: Account, make: Callable[[], Market], before: dict[str, floa
         "load": round(os.getloadavg()[0], 1),
     }
     print(json.dumps(line), flush=True)
-    return ratio <= goal and not lost, ratio
+    return strict <= goal and not lost, ratio
 
 
 def main() -> int:
     """Measure and print; 1 when a goal is missed, or a row takes more than what was stored allows."""
-    words = argparse.ArgumentParser(description="the kernel against a bare accounting loop")
-    words.add_argument("--store", action="store_true", help="keep these figures for this processor")
-    words.add_argument("--baseline", type=Path, default=STORED, help="where they are kept")
-    words.add_argument("--more", type=float, default=0.0, help="share of the bars that the kernel plays a second time, to see it fail")
-    asked = words.parse_args()
+    asked = words("the kernel against a bare accounting loop", "share of the bars that the kernel plays a second time, to see it fail")
     panel, exposure = workload(BARS, 1)
     before = {} if asked.store else stored(asked.baseline)
     found = {account.name: measure(account, partial(Market, panel, exposure, account, asked.more), before) for account in ACCOUNTS}

@@ -6,16 +6,14 @@ what was stored on this processor, and a tenth more fails. `--store` stores it a
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import statistics
 import sys
-from pathlib import Path
 
 import numpy as np
 import torch
-from _baseline import STORED, in_turn, slower, store, stored
+from _baseline import in_turn, slower, store, stored, words
 from torch import nn
 from torch.nn import functional
 
@@ -58,11 +56,7 @@ def bare() -> None:
 
 def main() -> int:
     """Measure and print; 1 when more is taken than what was stored allows."""
-    words = argparse.ArgumentParser(description="the training loop against a bare one")
-    words.add_argument("--store", action="store_true", help="keep this figure for this processor")
-    words.add_argument("--baseline", type=Path, default=STORED, help="where it is kept")
-    words.add_argument("--more", type=float, default=0.0, help="share of steps that ours takes besides, to see it fail")
-    asked = words.parse_args()
+    asked = words("the training loop against a bare one", "share of steps that ours takes besides, to see it fail")
     before, rows = {} if asked.store else stored(asked.baseline), table()
 
     def play() -> None:
