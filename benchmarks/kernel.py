@@ -128,9 +128,8 @@ def measure(account: Account, make: Callable[[], Market], before: dict[str, floa
         elsewhere = make()
         return elsewhere.play, elsewhere.bare
 
-    ours, peer = in_turn(laid_out, ROUNDS)
+    (ours, peer), ratio = in_turn(laid_out, ROUNDS, name, before)
     result, plain = market.play(), market.bare()
-    ratio = statistics.median(mine / theirs for mine, theirs in zip(ours, peer, strict=True))
     lost = slower(name, ratio, before)
     # The goal is against the bare loop where it is fastest: it suffers more from a bad place than ours.
     strict = statistics.median(ours) / min(statistics.median(peer[first : first + ROUNDS]) for first in range(0, len(peer), ROUNDS))

@@ -62,8 +62,7 @@ def main() -> int:
     def play() -> None:
         fit(rows, np.arange(BARS), NETWORK, TRAINING, lookback_bars=LOOKBACK, seed=1, steps=round(STEPS * (1 + asked.more)))
 
-    ours, peer = in_turn(lambda: (play, bare), ROUNDS)
-    ratio = statistics.median(mine / theirs for mine, theirs in zip(ours, peer, strict=True))
+    (ours, peer), ratio = in_turn(lambda: (play, bare), ROUNDS, NAME, before)
     lost = slower(NAME, ratio, before)
     line = {
         "name": NAME,
