@@ -98,6 +98,7 @@ def test_code_that_a_test_runs_in_another_process_is_measured(tmp_path: Path) ->
             "-c",
             str(ROOT / "pyproject.toml"),
             f"--rootdir={tmp_path}",
+            f"--confcutdir={tmp_path}",  # a conftest.py that lies above the temporary folder is not ours
             *coverage,
             str(test),
         ],
