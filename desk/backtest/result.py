@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 # Two implementations may add the same numbers in another order; more than this is another story.
 _EQUITY_TOLERANCE = 1e-12
+# Sums of many costs are rounded more often than a mark is.
+_COST_TOLERANCE = 1e-9
+# The file without which a folder is no result.
+_WORDS = "result.json"
 
 
 class Detail(Protocol):
@@ -97,10 +101,14 @@ class Result:
         return self.detail.hashes
 
     def save(self, folder: Path) -> None:
-        """Write the bundle: parquet for arrays and frames, JSON for words and measures (nan as null)."""
+        """Write the bundle: parquet for arrays and frames, JSON for words and measures (nan as null). One that was there is replaced.
+
+        A bundle holds when its JSON is there: it goes first and comes last, so that whoever is stopped half-way leaves nothing that loads as two results.
+        """
         import polars as pl  # late: it takes longer than a whole run
 
         folder.mkdir(parents=True, exist_ok=True)
+        (folder / _WORDS).unlink(missing_ok=True)
         time = pl.Series("time", self.times).dt.replace_time_zone("UTC")
         pl.DataFrame([time, pl.Series("equity", self.equity)]).write_parquet(folder / "equity.parquet")
         pl.DataFrame({symbol: self.positions[:, column] for column, symbol in enumerate(self.symbols)}).write_parquet(folder / "positions.parquet")
@@ -109,7 +117,9 @@ class Result:
         measures = {name: value if math.isfinite(value) else None for name, value in self.measures.items()}
         told = {"measures": measures, "assumptions": self.assumptions, "costs": dict(self.costs), "hashes": dict(self.hashes)}
         words = json.dumps(told, indent=1, allow_nan=False)
-        (folder / "result.json").write_text(words + "\n", encoding="utf-8")
+        unfinished = folder / f"{_WORDS}.unfinished"
+        unfinished.write_text(words + "\n", encoding="utf-8")
+        unfinished.replace(folder / _WORDS)
 
     @classmethod
     def load(cls, folder: Path) -> Result:
@@ -119,7 +129,7 @@ class Result:
         try:
             equity, positions = pl.read_parquet(folder / "equity.parquet"), pl.read_parquet(folder / "positions.parquet")
             fills, refusals = pl.read_parquet(folder / "fills.parquet"), pl.read_parquet(folder / "refusals.parquet")
-            words = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+            words = json.loads((folder / _WORDS).read_text(encoding="utf-8"))
             return cls(
                 times=equity["time"].dt.replace_time_zone(None).to_numpy(),
                 symbols=tuple(positions.columns),
@@ -134,7 +144,10 @@ class Result:
 
 
 def first_difference(a: Result, b: Result) -> str | None:
-    """Where two results part, in words: marks, then fills (bar, symbol, side, lots, ticks), refusals, equity to 1e-12 relative. None: they do not."""
+    """Where two results part: marks, then fills (bar, symbol, side, lots, ticks), refusals, equity to 1e-12 relative, costs by kind. None: they do not.
+
+    Costs are compared where both tell them. Hashes are not: the same story may come from other code.
+    """
     if not np.array_equal(a.times, b.times):
         return f"marks differ: {len(a.times)} from {a.times[:1]} against {len(b.times)} from {b.times[:1]}"
     fills = ("time", "symbol", "side", "lots", "ticks")
@@ -143,6 +156,7 @@ def first_difference(a: Result, b: Result) -> str | None:
         _first_row("fill", a.fills.select(fills), b.fills.select(fills))
         or _first_row("refusal", a.refusals.select(refusals), b.refusals.select(refusals))
         or _first_mark(a, b)
+        or _first_cost(a, b)
     )
 
 
@@ -163,3 +177,12 @@ def _first_mark(a: Result, b: Result) -> str | None:
         return None
     first = int(apart[0])
     return f"equity differs at {a.times[first]}: {a.equity[first]!r} against {b.equity[first]!r}"
+
+
+def _first_cost(a: Result, b: Result) -> str | None:
+    least = _EQUITY_TOLERANCE * abs(float(a.equity[0])) if len(a.equity) else 0.0
+    for kind in sorted(a.costs.keys() & b.costs.keys()):
+        one, other = a.costs[kind], b.costs[kind]
+        if not math.isclose(one, other, rel_tol=_COST_TOLERANCE, abs_tol=least):
+            return f"{kind} differ: {one!r} against {other!r}"
+    return None

@@ -78,13 +78,20 @@ class Case:
         return pl.DataFrame(rows, schema=[*grid, "equity", "sharpe", "fills"], orient="row")
 
     def dearer(self, factor: float) -> Case:
-        """The same decisions, each cost times `factor`."""
-        costs = self.costs
-        charged = {name: getattr(costs, name) * factor for name in ("fee_rate", "half_spread_bps", "impact_bps")}
+        """The same decisions, each cost times `factor`; funding that was received in all is no cost, and stays."""
+        costs, margin, rates = self.costs, self.trading.perpetual, self.funding
+        charged = {name: getattr(costs, name) * factor for name in ("fee_rate", "half_spread_bps", "impact_bps", "borrow_rate")}
         tiers = tuple(
             tier.model_copy(update={"taker": tier.taker * factor, "maker": None if tier.maker is None else tier.maker * factor}) for tier in costs.fee_tiers
         )
-        return replace(self, costs=costs.model_copy(update={**charged, "fee_tiers": tiers}))
+        held = factor if self.result.costs["funding"] > 0 else 1.0
+        forced = {"liquidation_fee": margin.liquidation_fee * factor, "funding_rate": margin.funding_rate * held}
+        return replace(
+            self,
+            costs=costs.model_copy(update={**charged, "fee_tiers": tiers}),
+            trading=self.trading.model_copy(update={"perpetual": margin.model_copy(update=forced)}),
+            funding=None if rates is None else rates * held,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,6 +108,8 @@ def sweep(
     `targets_of` may answer with `Changes`, which is faster still: no exposure is written for a bar on which it stays. With `at_once` it is asked for so
     many points in one call, `fast=[5, 5], slow=[60, 80]`, and answers with a list: for rules that need no Python between two points.
     """
+    if threads < 1 or at_once < 0:
+        raise ContractBroken(f"expected threads of at least 1 and at_once of at least 0, found {threads} and {at_once}")
     account, names, points = trading or TradingSettings(), tuple(grid), list(product(*grid.values()))
     stage = Stage.of(bars, costs, limits, instruments=instruments, trading=account)
     waiting, shared = iter(enumerate(points)), course_of(stage) if path_free(stage) else None

@@ -64,6 +64,21 @@ def test_a_bundle_that_is_not_whole_is_refused(result: Result, tmp_path: Path, f
         Result.load(tmp_path)
 
 
+def test_a_result_that_was_replaced_half_way_is_none(result: Result, tmp_path: Path) -> None:
+    """Fills of one run beside the equity of another would load as a run that never was."""
+    result.save(tmp_path)
+    kept = (tmp_path / "refusals.parquet").read_bytes()
+    (tmp_path / "refusals.parquet").unlink()
+    (tmp_path / "refusals.parquet").mkdir()
+    with pytest.raises(OSError, match="refusals"):
+        replace(result, equity=result.equity * 2).save(tmp_path)
+    (tmp_path / "refusals.parquet").rmdir()
+    (tmp_path / "refusals.parquet").write_bytes(kept)
+
+    with pytest.raises(BadFile, match="expected a backtest result"):
+        Result.load(tmp_path)
+
+
 def test_a_result_does_not_differ_from_itself(result: Result) -> None:
     assert first_difference(result, result) is None
 
@@ -93,3 +108,13 @@ def test_equity_may_differ_by_less_than_a_billionth_of_a_thousandth(result: Resu
 
 def test_other_times_are_a_difference(result: Result) -> None:
     assert str(first_difference(result, replace(result, times=result.times + 1))).startswith("marks differ")
+
+
+def test_a_cost_that_is_counted_otherwise_is_a_difference(result: Result) -> None:
+    """The same fills and equity, and spread told as impact."""
+    costs = dict(result.costs)
+    other = replace(result, detail=Frames(result.fills, result.refusals, result.positions, {**costs, "spread": costs["spread"] * (1 + 1e-8)}))
+    close = replace(result, detail=Frames(result.fills, result.refusals, result.positions, {**costs, "spread": costs["spread"] * (1 + 1e-10)}))
+
+    assert str(first_difference(result, other)).startswith("spread differ: ")
+    assert first_difference(result, close) is None

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from configs.risk import RiskSettings
-from configs.trading import CostSettings, TradingSettings
+from configs.trading import CostSettings, PerpetualSettings, TradingSettings
 from desk.backtest.panel import Panel
 from desk.backtest.robustness import Case, delayed, placebo, plateau, resampled, resampled_trades, round_trips, share_near_best, stresses, volatility
 from desk.costs import charged_rates
@@ -55,6 +55,36 @@ def test_every_kind_of_cost_is_dearer(market: Market, open_limits: RiskSettings)
 
     assert pytest.approx({"spread": 2 * once["spread"], "impact": 2 * once["impact"]}, rel=1e-6) == {name: twice[name] for name in ("spread", "impact")}
     assert pytest.approx(2 * once["fees"], rel=1e-3) == twice["fees"]
+
+
+@pytest.mark.parametrize(("exposure", "times"), [(0.5, 2.0), (-0.5, 1.0)], ids=["paid", "received"])
+@pytest.mark.parametrize("known", [True, False], ids=["known rates", "the settings' rate"])
+def test_funding_is_dearer_where_it_was_paid(market: Market, open_limits: RiskSettings, exposure: float, times: float, known: bool) -> None:
+    """Whoever held for months pays it beside the fees; what was received is no cost, and is not doubled into a gain."""
+    contract = replace(market(3, 200, 1), symbols=("BTC/USDT:USDT",))
+    trading = TradingSettings(fixed_units=5.0, perpetual=PerpetualSettings(funding_rate=0.0 if known else 1e-4))
+    case = replace(_case(contract, np.full((200, 1), exposure), open_limits), trading=trading, funding=np.full((200, 1), 1e-4) if known else None)
+
+    once, twice = case.result.costs["funding"], case.dearer(2.0).result.costs["funding"]
+
+    assert (once > 0) is (times == 2.0)
+    assert math.isclose(times * once, twice, rel_tol=1e-6)
+
+
+def test_a_forced_close_is_dearer(market: Market, open_limits: RiskSettings) -> None:
+    """Bought with five times the money and closed by force: its fee doubles, on nearly the same notional."""
+    bars = replace(market(3, 200, 1), symbols=("BTC/USDT:USDT",))
+    price = 100.0 * np.linspace(1.0, 0.5, 200)[:, None]
+    falling = replace(bars, open=price, high=price, low=price, close=price, volume=bars.volume * 1e6)
+    margin = TradingSettings(gross_weight=4.0, perpetual=PerpetualSettings(leverage=5.0))
+    bought = np.full((200, 1), np.nan)
+    bought[0] = 1.0
+    case = replace(_case(falling, bought, open_limits), trading=margin, costs=CostSettings(participation_cap=1.0))
+
+    once, twice = case.result.costs["liquidation"], case.dearer(2.0).result.costs["liquidation"]
+
+    assert once > 0
+    assert math.isclose(2 * once, twice, rel_tol=0.02)
 
 
 def test_the_plateau_holds_the_tested_point_itself(market: Market, open_limits: RiskSettings) -> None:

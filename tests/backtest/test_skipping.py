@@ -228,6 +228,12 @@ def test_a_rule_may_tell_its_changes_only(market: Market, units: float) -> None:
     assert told.equals(skipping.sweep(bars, momentum, GRID, COSTS, RiskSettings(), trading=account))
 
 
+@pytest.mark.parametrize("wrong", [{"at_once": -1}, {"threads": 0}])
+def test_a_sweep_by_no_thread_or_by_less_than_no_points_is_refused(market: Market, wrong: dict[str, int]) -> None:
+    with pytest.raises(ContractBroken, match="expected threads of at least 1 and at_once of at least 0"):
+        skipping.sweep(market(5, BARS, 1), lambda _, **_window: np.zeros((BARS, 1)), GRID, COSTS, RiskSettings(), **wrong)
+
+
 def test_a_rule_may_be_asked_for_several_points_at_once(market: Market) -> None:
     """The last call asks for what is left; the table is that of one point a call."""
     bars, account = market(5, BARS, 1), TradingSettings(fixed_units=1.0)
