@@ -24,6 +24,7 @@ import pytest
 if TYPE_CHECKING:
     from configs.operations import OperationsSettings
     from tasks.values import Market
+    from tests.listening import Heard
 
 ROOT = Path(__file__).resolve().parents[1]
 HOME = Path(tempfile.mkdtemp(prefix="tradewind-tests-"))
@@ -124,6 +125,15 @@ def real_data() -> Path:
     if not folder:
         pytest.skip("TRADEWIND_DATA does not name a folder of real candles")
     return Path(folder)
+
+
+@pytest.fixture
+def heard() -> Iterator[list[Heard]]:
+    """Every event that is logged during the test, whatever other tests made of the log."""
+    from tests.listening import listening
+
+    with listening() as heard:
+        yield heard
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sqlite3
 import tempfile
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -15,7 +14,6 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from loguru import logger
 
 from configs.trading import JournalSettings
 from desk.books.journal import Journal, Recovered
@@ -23,6 +21,7 @@ from desk.books.portfolio import Portfolio
 from desk.chain import Chain, canonical
 from desk.errors import BookMismatch, JournalStalled
 from desk.instruments import Instrument
+from tests.listening import Heard
 
 OPENED = datetime(2024, 1, 1, tzinfo=UTC)
 EVERY = 4
@@ -91,15 +90,6 @@ def written(tmp_path: Path, instruments: dict[str, Instrument], writer_of: Any) 
     return path, write(path, story, instruments, writer_of)
 
 
-@pytest.fixture
-def told() -> Iterator[list[dict[str, Any]]]:
-    """Events that are logged meanwhile."""
-    events: list[dict[str, Any]] = []
-    sink = logger.add(lambda message: events.append({"event": message.record["message"], "level": message.record["level"].name}))
-    yield events
-    logger.remove(sink)
-
-
 def change(path: Path, statement: str) -> None:
     with sqlite3.connect(path) as database:
         database.execute(statement)
@@ -124,7 +114,7 @@ def test_what_came_before_the_snapshot_is_not_read(written: tuple[Path, Recovere
     ],
 )
 def test_a_snapshot_that_does_not_fit_is_refused_loudly_and_all_of_it_is_read(
-    written: tuple[Path, Recovered], instruments: dict[str, Instrument], told: list[dict[str, Any]], statement: str
+    written: tuple[Path, Recovered], instruments: dict[str, Instrument], heard: list[Heard], statement: str
 ) -> None:
     """The book is the same either way. One that is merely missing is nothing to cry about. Afterwards there is a sound one again."""
     path, plain = written
@@ -135,12 +125,12 @@ def test_a_snapshot_that_does_not_fit_is_refused_loudly_and_all_of_it_is_read(
         assert chain.snapshots()
         assert seen(plain) == seen(journal_of(chain).recover(instruments))
 
-    refused = [each["level"] for each in told if each["event"] == "journal.snapshot_refused"]
+    refused = [each.level for each in heard if each.event == "journal.snapshot_refused"]
     assert ([] if statement.startswith("DELETE") else ["ERROR"]) == refused
 
 
 def test_a_snapshot_in_words_of_another_release_is_refused_and_replaced(
-    written: tuple[Path, Recovered], instruments: dict[str, Instrument], told: list[dict[str, Any]]
+    written: tuple[Path, Recovered], instruments: dict[str, Instrument], heard: list[Heard]
 ) -> None:
     path, plain = written
     with Chain(path, sync=False) as chain:
@@ -150,7 +140,7 @@ def test_a_snapshot_in_words_of_another_release_is_refused_and_replaced(
         assert seen(plain) == seen(journal_of(chain).recover(instruments))
         assert {"another"}.isdisjoint(chain.snapshots()[-1].state)
 
-    assert "journal.snapshot_refused" in [each["event"] for each in told]
+    assert "journal.snapshot_refused" in [each.event for each in heard]
 
 
 def test_a_tail_that_was_tampered_with_is_found_behind_a_snapshot(written: tuple[Path, Recovered], instruments: dict[str, Instrument]) -> None:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 import ccxt
 import pytest
-from loguru import logger
 
 from configs.trading import CostSettings
 from desk.errors import GateClosed, PreflightFailed
 from desk.execution.ccxt_settings import constructor_config
 from desk.execution.readiness import compare_fees, preflight, trading_scope
 from desk.market.exchange_source import ExchangeSource
+from tests.listening import Heard
 
 
 @pytest.fixture(scope="module")
@@ -65,49 +65,40 @@ def test_a_key_may_trade_and_no_more(client: Any, granted: dict[str, bool], foun
         trading_scope(Answering(client, sapi_get_account_apirestrictions={"ipRestrict": False, **granted}))
 
 
-@pytest.fixture
-def warnings() -> Iterator[list[tuple[str, dict[str, Any]]]]:
-    """Every event from here on, by name, with its fields."""
-    heard: list[tuple[str, dict[str, Any]]] = []
-    sink = logger.add(lambda message: heard.append((message.record["message"], message.record["extra"]["fields"])), level="WARNING")
-    yield heard
-    logger.remove(sink)
-
-
 TIERED = CostSettings(fee_tiers=[{"volume": 1e6, "taker": 0.0009, "maker": 0.0007}])
 
 
-def test_a_venue_that_charges_what_the_settings_say_is_not_warned_of(client: Any, warnings: list[tuple[str, dict[str, Any]]]) -> None:
+def test_a_venue_that_charges_what_the_settings_say_is_not_warned_of(client: Any, heard: list[Heard]) -> None:
     """It charges a thousandth; the tier is there, and was not reached."""
     compare_fees(client, ["BTC/USDT"], TIERED)
 
-    assert [] == warnings
+    assert [] == heard
 
 
-def test_a_venue_that_charges_otherwise_is_told_of_with_both_rates(client: Any, warnings: list[tuple[str, dict[str, Any]]]) -> None:
+def test_a_venue_that_charges_otherwise_is_told_of_with_both_rates(client: Any, heard: list[Heard]) -> None:
     compare_fees(client, ["BTC/USDT"], TIERED.model_copy(update={"volume_30d": 1e6}))
 
     told = {"symbols": "BTC/USDT", "venue": {"taker": 0.001, "maker": 0.001}, "settings": {"taker": 0.0009, "maker": 0.0007}}
-    assert [("fees.differ", told)] == warnings
+    assert [("WARNING", "fees.differ", told)] == heard
 
 
-def test_a_maker_who_pays_otherwise_is_told_of_too(client: Any, warnings: list[tuple[str, dict[str, Any]]]) -> None:
+def test_a_maker_who_pays_otherwise_is_told_of_too(client: Any, heard: list[Heard]) -> None:
     answer = {symbol: {"taker": 0.001, "maker": 0.0008} for symbol in ("BTC/USDT", "ETH/USDT")}
 
     compare_fees(Answering(client, fetch_trading_fees=answer), ["ETH/USDT", "BTC/USDT"], CostSettings())
 
-    assert [("fees.differ", "BTC/USDT, ETH/USDT")] == [(name, fields["symbols"]) for name, fields in warnings]
+    assert [("fees.differ", "BTC/USDT, ETH/USDT")] == [(event, fields["symbols"]) for _, event, fields in heard]
 
 
-def test_a_symbol_whose_fee_nobody_tells_is_named_and_holds_nobody_up(client: Any, warnings: list[tuple[str, dict[str, Any]]]) -> None:
+def test_a_symbol_whose_fee_nobody_tells_is_named_and_holds_nobody_up(client: Any, heard: list[Heard]) -> None:
     compare_fees(Answering(client, fetch_trading_fees={}), ["BTC/USDT"], CostSettings())
 
-    assert [("fees.unknown", {"why": "the exchange told none for BTC/USDT"})] == warnings
+    assert [("WARNING", "fees.unknown", {"why": "the exchange told none for BTC/USDT"})] == heard
 
 
-def test_a_venue_that_does_not_answer_about_fees_holds_nobody_up(warnings: list[tuple[str, dict[str, Any]]]) -> None:
+def test_a_venue_that_does_not_answer_about_fees_holds_nobody_up(heard: list[Heard]) -> None:
     nobody = ccxt.binance(constructor_config("http://127.0.0.1:9", "ws://127.0.0.1:9", "key", "secret"))
 
     compare_fees(nobody, ["BTC/USDT"], CostSettings())
 
-    assert ["fees.unknown"] == [name for name, _ in warnings]
+    assert ["fees.unknown"] == [event for _, event, _ in heard]

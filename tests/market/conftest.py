@@ -1,13 +1,12 @@
-"""For tests of the market room: bars that are valid, deterministic, of any range of hours; and what was logged."""
+"""For tests of the market room: bars that are valid, deterministic, of any range of hours."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
 import pytest
-from loguru import logger
 
 MakeHours = Callable[..., pl.DataFrame]
 
@@ -30,12 +29,3 @@ def make_hours() -> MakeHours:
         return pl.concat(bars.select(pl.lit(symbol).alias("symbol"), pl.all()) for symbol in sorted(symbols))
 
     return make
-
-
-@pytest.fixture
-def logged() -> Iterator[list[str]]:
-    """Names of the events logged during the test."""
-    names: list[str] = []
-    sink = logger.add(lambda message: names.append(message.record["message"]), level="INFO")
-    yield names
-    logger.remove(sink)

@@ -10,6 +10,7 @@ import polars as pl
 
 from configs.vocabulary import Timeframe
 from desk.market.streamed_feed import StreamedFeed, Window
+from tests.listening import Heard
 from tests.market.stream_stage import HOUR, SYMBOLS, T0, Market, Stream, hours_of
 
 
@@ -69,12 +70,12 @@ def test_a_forming_candle_is_never_used() -> None:
     assert printed(11, 40) == driver.closes(30)
 
 
-def test_a_candle_called_final_before_its_close_is_not_believed(logged: list[str]) -> None:
+def test_a_candle_called_final_before_its_close_is_not_believed(heard: list[Heard]) -> None:
     driver = Driver()
     driver.script = {20: lambda: driver.stream.tell("A/USDT", 20, price=7.0, at_hour=20)}
 
     assert printed(11, 30) == driver.closes(20)
-    assert "stream.doubted" in logged
+    assert "stream.doubted" in [each.event for each in heard]
 
 
 def test_a_frame_that_is_lost_costs_a_moment_and_not_a_bar() -> None:
@@ -84,7 +85,7 @@ def test_a_frame_that_is_lost_costs_a_moment_and_not_a_bar() -> None:
     assert printed(11, 30) == driver.closes(20)
 
 
-def test_a_stream_that_stops_telling_is_connected_again(logged: list[str]) -> None:
+def test_a_stream_that_stops_telling_is_connected_again(heard: list[Heard]) -> None:
     """The socket lives, but its frames stop: after two closes that only REST knows it is given up. No bar is lost, and the book is told."""
     driver = Driver(silent=frozenset((symbol, hour) for symbol in SYMBOLS for hour in range(20, 25)))
     streamed, rejoined = driver.feed(40), []
@@ -93,7 +94,7 @@ def test_a_stream_that_stops_telling_is_connected_again(logged: list[str]) -> No
     hours = hours_of(streamed.events(None))
 
     assert list(range(11, 51)) == hours
-    assert "stream.reconnected" in logged
+    assert "stream.reconnected" in [each.event for each in heard]
     assert 2 == driver.stream.connections
     assert [threading.main_thread()] == [thread for _, thread in rejoined]
 
@@ -112,13 +113,13 @@ def test_a_cut_line_is_joined_again_with_one_subscription() -> None:
     assert (2, 1) == (driver.stream.connections, len(rejoined))
 
 
-def test_a_stream_that_tells_otherwise_than_rest_is_not_believed_any_more(logged: list[str]) -> None:
+def test_a_stream_that_tells_otherwise_than_rest_is_not_believed_any_more(heard: list[Heard]) -> None:
     """The first event of a connection is verified; from a difference on every event is read over REST, and an error says so."""
     driver = Driver(silent=frozenset((symbol, hour) for symbol in SYMBOLS for hour in range(10, 15)))
     driver.script = {hour: (lambda hour=hour: [driver.stream.tell(symbol, hour, price=3.0) for symbol in SYMBOLS]) for hour in range(10, 15)}
 
     assert printed(11, 30) == driver.closes(20)
-    assert "stream.diverged" in logged
+    assert "stream.diverged" in [each.event for each in heard]
 
 
 def test_two_different_bars_for_one_instant_are_settled_by_rest() -> None:

@@ -19,6 +19,7 @@ from desk.execution.ccxt_settings import constructor_config
 from desk.market.exchange_source import ExchangeSource
 from desk.market.stored_feed import StoredFeed
 from desk.market.streamed_feed import StreamedFeed, Window
+from tests.listening import Heard
 from tests.market.stream_stage import HOUR, SYMBOLS, T0, Market, Stream, hours_of
 
 
@@ -143,9 +144,9 @@ def test_the_stream_is_closed_when_the_consumer_walks_away() -> None:
     assert stream.closed
 
 
-def test_fewer_bars_than_asked_for_the_warm_up_are_named(logged: list[str]) -> None:
+def test_fewer_bars_than_asked_for_the_warm_up_are_named(heard: list[Heard]) -> None:
     assert 10 == len(hours_of(feed(Market(10), Window(1)).history(500, None)))
-    assert "history.shortened" in logged
+    assert "history.shortened" in [each.event for each in heard]
 
 
 @pytest.mark.slow

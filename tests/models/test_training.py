@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from loguru import logger
 
 from configs.learning import NetworkSettings, TrainingSettings
 from desk.errors import NotFinite
@@ -21,6 +20,7 @@ from models.fitted import Fitted, predict
 from models.scores import information_coefficient
 from models.training import fit, rate_share
 from models.windows import Table
+from tests.listening import Heard
 
 STEPS = 12
 ROWS = np.arange(1000)
@@ -90,21 +90,20 @@ def test_sigterm_leaves_a_checkpoint_and_a_clean_exit(planted: Callable[..., Tab
     assert STEPS == checkpoint.read(checkpoint.stored(folder)[0]).step
 
 
-def test_a_corrupt_newest_checkpoint_gives_way_to_the_one_before(planted: Callable[..., Table], small_network: NetworkSettings, tmp_path: Path) -> None:
+def test_a_corrupt_newest_checkpoint_gives_way_to_the_one_before(
+    planted: Callable[..., Table], small_network: NetworkSettings, tmp_path: Path, heard: list[Heard]
+) -> None:
     whole = train(planted(), small_network, checkpoint_dir=tmp_path)
     (folder,) = tmp_path.iterdir()
     newest, before = checkpoint.stored(folder)
     flipped = bytearray(newest.read_bytes())
     flipped[-1] ^= 1
     newest.write_bytes(flipped)
-    heard: list[str] = []
-    sink = logger.add(lambda message: heard.append(message.record["message"]), level="WARNING")
     steps: list[int] = []
 
     resumed = train(planted(), small_network, checkpoint_dir=tmp_path, on_eval=lambda step, _: steps.append(step))
 
-    logger.remove(sink)
-    assert ["checkpoint.broken"] == heard
+    assert ["checkpoint.broken"] == [each.event for each in heard if each.level == "WARNING"]
     assert [STEPS] == steps
     assert before.name < newest.name
     assert whole.weights_hash == resumed.weights_hash
