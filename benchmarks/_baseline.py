@@ -49,7 +49,13 @@ def slower(name: str, value: float, before: dict[str, float]) -> bool:
 Times = tuple[list[float], list[float]]
 
 
-def in_turn(make: Callable[[], tuple[Callable[[], Any], Callable[[], Any]]], rounds: int, name: str, before: dict[str, float]) -> tuple[Times, float]:
+def in_turn(
+    make: Callable[[], tuple[Callable[[], Any], Callable[[], Any]]],
+    rounds: int,
+    name: str,
+    before: dict[str, float],
+    clock: Callable[[], float] = time.perf_counter,
+) -> tuple[Times, float]:
     """Seconds of ours and of the bare loop, one after the other, as `make` lays them out in several places; and the ratio to be compared.
 
     In each place one more of both warms up. What seems to have lost something is measured again before it is believed, and the least ratio counts; what
@@ -65,9 +71,9 @@ def in_turn(make: Callable[[], tuple[Callable[[], Any], Callable[[], Any]]], rou
             play(), bare()
             for _ in range(rounds):
                 for call, seconds in ((play, ours), (bare, peer)):
-                    began = time.perf_counter()
+                    began = clock()
                     call()
-                    seconds.append(time.perf_counter() - began)
+                    seconds.append(clock() - began)
         ratios.append(statistics.median(mine / theirs for mine, theirs in zip(ours[first:], peer[first:], strict=True)))
     return (ours, peer), min(ratios) if name in before else statistics.median(ratios)
 
