@@ -171,6 +171,7 @@ def turning(line: Line, first: int, end: int, units: float, held: float) -> int:
     # Orders fill far away in memory, one by one: it is asked in time.
     ahead = turns[turn + _ASKED]
     fetch(targets, ahead)
+    fetch(line.close, ahead)
     fetch(line.open, ahead + 1)
     fetch(line.volume, ahead + 1)
     return min(row, end)

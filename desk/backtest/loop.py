@@ -367,7 +367,8 @@ def fetch(array: Floats, place: int) -> None:
 
 def tally(curve: Floats, sums: Floats, first: int, last: int) -> int:
     """Add the bars from `first` on, before `last`, to the sums of `conclude`; `last`. The return of a bar is that since the one before."""
-    total = squares = losses_squared = losses = ups = downs = nothing = level = 0.0
+    total = squares = losses_squared = losses = level = 0.0
+    ups = downs = nothing = 0
     first = max(first, 1)
     # Parts of arrays, not rows of a whole: only so does the compiler know that no row is counted from the end, and take eight at a time.
     before, after = curve[first - 1 : last - 1], curve[first:last]

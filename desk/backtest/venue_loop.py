@@ -208,12 +208,12 @@ def out_of_reach(near: Floats, far: Floats, stop: float, gain: float, sign: floa
     short one (-1) the other way round.
     """
     for first in range(0, len(near), _BLOCK):
-        # Counted without a branch, many bars at once; the bar is looked for where there is one.
-        last, reached = min(first + _BLOCK, len(near)), 0
-        for bar in range(first, last):
-            reached += (sign * near[bar] <= sign * stop) | (sign * far[bar] > sign * gain)
+        # Counted without a branch, in parts of arrays: only so does the compiler know that no bar is counted from the end, and take many at once.
+        some_near, some_far, reached = near[first : first + _BLOCK], far[first : first + _BLOCK], 0
+        for bar in range(len(some_near)):
+            reached += (sign * some_near[bar] <= sign * stop) | (sign * some_far[bar] > sign * gain)
         if reached > 0:
-            return first + first_reached(near[first:last], far[first:last], stop, gain, sign)
+            return first + first_reached(some_near, some_far, stop, gain, sign)
     return len(near)
 
 
