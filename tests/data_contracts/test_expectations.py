@@ -102,10 +102,11 @@ def test_one_bar_is_judged_without_undefined_numbers(bars: pl.DataFrame) -> None
 
 
 def test_thirty_thousand_rows_take_less_than_two_seconds(make_bars: MakeBars, bars: pl.DataFrame) -> None:
+    """Of the processor: what other programs take of it is not ours."""
     large = make_bars(15_000)
     audit(bars, as_of=NOW)
 
-    started = time.perf_counter()
+    started = time.process_time()
     audit(large, as_of=NOW)
 
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2

@@ -133,9 +133,10 @@ def test_returns_that_cannot_tell_regimes_apart_are_refused(returns):
 
 
 def test_fifty_thousand_bars_are_filtered_within_a_second(planted):
+    """Of the processor: what other programs take of it is not ours."""
     model, _, returns = planted
 
-    started = time.perf_counter()
+    started = time.process_time()
     model.filtered(returns)
 
-    assert time.perf_counter() - started < 1.0
+    assert time.process_time() - started < 1.0
