@@ -63,7 +63,8 @@ def play_line(run: Run) -> None:
     holding, cash = account.book[0], (account.cash[0], account.cash[1])
     lot, value, marks = holding["lot"], (holding["value"], holding["value_rest"]), unmarked(new_days)
     row, told, lots, held, order = 0, 0, 0, 0.0, 0
-    find_turns(line)
+    if rules.fixed_units > 0:
+        find_turns(line)
     while row < len(curve):
         if order == 0:
             stretch = Stretch(line, curve, row, cash[0], held)

@@ -117,7 +117,7 @@ def walk(run: Run, terms: Terms, besides: Besides, outlook: Outlook | None) -> N
     close, targets, new_days, book, state = market.close, market.targets, market.new_days, account.book, besides.state
     marks, line = unmarked(new_days), market.line
     counts, row, alone, told, contracts = account.counts, -1, len(line.close) > 0, 0, contracts_of(state)
-    if alone:
+    if alone and rules.fixed_units > 0:
         find_turns(line)
     while row + 1 < len(close):
         row += 1
