@@ -63,6 +63,8 @@ _COMPILED = {
         "close_resting",
         "close_position",
         "carry_margin",
+        "next_due",
+        "pay_funding",
         "note_fill",
         "price_of",
         "ask",

@@ -127,7 +127,7 @@ class Laid:
         return {
             "bars": _digest(named, bars.times.astype("datetime64[us]"), bars.open, bars.high, bars.low, bars.close, bars.volume, *earlier),
             "targets": _digest(b"", market.targets),
-            **({"funding": _digest(b"", self.stage.terms.funding)} if self.stage.terms else {}),
+            **({"funding": _digest(b"", self.stage.terms.due, self.stage.terms.funding)} if self.stage.terms else {}),
             "settings": hashlib.sha256(words.encode()).hexdigest(),
             "code": compiled.code_hash(),
         }

@@ -133,12 +133,13 @@ class Panel:
         return closed_at
 
     @cached_property
-    def settlements(self) -> NDArray[np.int64]:
-        """How many funding instants (every eight hours UTC) each bar contains, its end included [time]."""
+    def settlements(self) -> tuple[NDArray[np.int64], Floats]:
+        """The rows whose bars contain funding instants (every eight hours UTC), their ends included, and how many each."""
         period = np.int64(FUNDING_HOURS * 3_600_000_000)
         ends = self.closed_at.astype(np.int64)
-        counts: NDArray[np.int64] = ends // period - (ends - self.bar_length.astype("timedelta64[us]").astype(np.int64)) // period
-        return counts
+        counts = ends // period - (ends - self.bar_length.astype("timedelta64[us]").astype(np.int64)) // period
+        rows = np.flatnonzero(counts)
+        return rows, counts[rows].astype(np.float64)
 
     @property
     def bars_per_year(self) -> float:

@@ -86,20 +86,23 @@ class Stage:
         asked = limits.price_collar or limits.max_expected_shortfall or trading.carry_partials
         if not (any(levels_of(trading)) or asked or state["contract"].any()):
             return plain
-        due = plain._funding(trading.perpetual.funding_rate, funding) if state["contract"].any() else np.empty((0, 0))
+        due = plain._funding(trading.perpetual.funding_rate, funding) if state["contract"].any() else plain._funding(0.0, None)
         return replace(plain, terms=plain._terms(trading, costs, limits, due), state=state, limits=limits)
 
-    def _funding(self, rate: float, known: Floats | None) -> Floats:
-        """Rates due at each bar's end, assets in symbol order."""
+    def _funding(self, rate: float, known: Floats | None) -> tuple[NDArray[np.int64], Floats]:
+        """The rows at whose end funding is due, and the rates there [due, asset], assets in symbol order."""
         shape = self.bars.close.shape
         if known is not None and known.shape != shape:
             raise ContractBroken(f"expected funding rates of shape {shape}, found {known.shape}: one row per time, one column per symbol")
         if known is not None:
-            return _arranged(known, self.order)
-        due: Floats = (rate * self.bars.settlements.astype(np.float64))[:, None] if rate else np.zeros((shape[0], 1))
-        return due if shape[1] == 1 else np.repeat(due, shape[1], axis=1)
+            rows = np.flatnonzero((known != 0).any(axis=1))
+            return rows, _arranged(known[rows], self.order)
+        if rate == 0:
+            return np.empty(0, np.int64), np.empty((0, shape[1]))
+        rows, settlements = self.bars.settlements
+        return rows, np.repeat(rate * settlements[:, None], shape[1], axis=1)
 
-    def _terms(self, trading: TradingSettings, costs: CostSettings, limits: RiskSettings, due: Floats) -> Terms:
+    def _terms(self, trading: TradingSettings, costs: CostSettings, limits: RiskSettings, due: tuple[NDArray[np.int64], Floats]) -> Terms:
         margin, high, low = trading.perpetual, _arranged(self.bars.high, self.order), _arranged(self.bars.low, self.order)
         alone = high.shape[1] == 1
         return Terms(
@@ -107,8 +110,8 @@ class Stage:
             low=low,
             line_high=(high if alone else high[:0]).reshape(-1),
             line_low=(low if alone else low[:0]).reshape(-1),
-            funding=due,
-            due=np.append(np.flatnonzero((due != 0).any(axis=1)), np.iinfo(np.int64).max) if due.size else np.array([np.iinfo(np.int64).max]),
+            funding=due[1],
+            due=np.append(due[0], np.iinfo(np.int64).max),
             levels=levels_of(trading),
             collar=limits.price_collar,
             carries=trading.carry_partials,

@@ -70,8 +70,8 @@ _UNIT, _UNIT_REST = 1e-8, -2.092256083012847e-25  # 1e-8 in two floats
 
 
 class Terms(NamedTuple):
-    """What this venue does besides. `line_high` and `line_low` are those of a single asset [time]; `funding` are rates [time, asset] due at a bar's end,
-    `due` the rows that have any, then one that never comes; `resting` and `forced` are the rules with those orders' fee.
+    """What this venue does besides. `line_high` and `line_low` are those of a single asset [time]; `due` are the rows at whose end funding
+    is, then one that never comes, `funding` the rates there [due, asset]; `resting` and `forced` are the rules with those orders' fee.
     """
 
     high: Floats
@@ -228,9 +228,7 @@ def first_reached(near: Floats, far: Floats, stop: float, gain: float, sign: flo
 def solvent_until(run: Run, terms: Terms, besides: Besides, row: int, end: int) -> int:
     """The first bar from `row` on, before `end`, at which the one contract pays funding, or comes close to be closed by force."""
     held, cash, close = run.account.position[0], run.account.cash[0], run.market.line.close
-    while terms.due[besides.paid[1]] < row:
-        besides.paid[1] += 1
-    end = min(end, terms.due[besides.paid[1]])
+    end = min(end, next_due(terms, besides, row))
     # Twice the maintenance margin is far enough not to ask exactly: equity above that share of the position, solved for the close.
     worth = held - 2 * terms.maintenance * abs(held)
     if worth > 0 and cash >= 0:
@@ -339,19 +337,9 @@ def close_position(run: Run, terms: Terms, besides: Besides, place: tuple[int, i
 
 def carry_margin(run: Run, terms: Terms, besides: Besides, row: int) -> None:
     """Pay funding on the contracts that traded, then close all of them when equity no longer keeps the maintenance margin."""
+    if next_due(terms, besides, row) == row:
+        pay_funding(run, terms, besides, row)
     account, state, equity, gross = run.account, besides.state, run.account.cash[0], 0.0
-    for asset in range(len(state)):
-        if state[asset]["contract"] == 0 or math.isnan(run.market.close[row, asset]):
-            continue
-        units = funding_units(account.position[asset], run.market.close[row, asset], terms.funding[row, asset])
-        if units != 0:
-            paid, rest = exact_product(float(units), _UNIT)
-            cash = account.cash
-            cash[0], cash[1] = exact_sum((cash[0], cash[1]), -paid, -rest - units * _UNIT_REST)
-            payment = besides.payments[besides.paid[0]]
-            payment["row"], payment["asset"], payment["units"] = row, asset, units
-            besides.paid[0] += 1
-    equity = account.cash[0]
     for asset in range(len(state)):
         value = account.position[asset] * account.book[asset]["last_close"]
         equity += value
@@ -367,6 +355,29 @@ def carry_margin(run: Run, terms: Terms, besides: Besides, row: int) -> None:
             execute(account, terms.forced, row, asset, (-held, ticks))
             note_fill(account, besides, account.counts[FILLS] - 1, FORCED)
             state[asset]["hit"] = 1
+
+
+def next_due(terms: Terms, besides: Besides, row: int) -> int:
+    """The row, `row` or later, at whose end funding is due next."""
+    while terms.due[besides.paid[1]] < row:
+        besides.paid[1] += 1
+    due: int = terms.due[besides.paid[1]]
+    return due
+
+
+def pay_funding(run: Run, terms: Terms, besides: Besides, row: int) -> None:
+    """Pay what is due next, which is due at this row, on the contracts that traded."""
+    account, cash = run.account, run.account.cash
+    for asset in range(len(besides.state)):
+        if besides.state[asset]["contract"] == 0 or math.isnan(run.market.close[row, asset]):
+            continue
+        units = funding_units(account.position[asset], run.market.close[row, asset], terms.funding[besides.paid[1], asset])
+        if units != 0:
+            paid, rest = exact_product(float(units), _UNIT)
+            cash[0], cash[1] = exact_sum((cash[0], cash[1]), -paid, -rest - units * _UNIT_REST)
+            payment = besides.payments[besides.paid[0]]
+            payment["row"], payment["asset"], payment["units"] = row, asset, units
+            besides.paid[0] += 1
 
 
 def note_fill(account: Account, besides: Besides, number: int, kind: int) -> None:
