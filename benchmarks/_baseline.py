@@ -69,13 +69,17 @@ def in_turn(
         for _ in range(PLACES):
             play, bare = make()
             play(), bare()
-            for _ in range(rounds):
-                for call, seconds in ((play, ours), (bare, peer)):
-                    began = clock()
-                    call()
-                    seconds.append(clock() - began)
+            pairs = [(_took(play, clock), _took(bare, clock)) for _ in range(rounds)]
+            ours += [mine for mine, _ in pairs]
+            peer += [theirs for _, theirs in pairs]
         ratios.append(statistics.median(mine / theirs for mine, theirs in zip(ours[first:], peer[first:], strict=True)))
     return (ours, peer), min(ratios) if name in before else statistics.median(ratios)
+
+
+def _took(call: Callable[[], Any], clock: Callable[[], float]) -> float:
+    began = clock()
+    call()
+    return clock() - began
 
 
 def words(about: str, more: str) -> argparse.Namespace:

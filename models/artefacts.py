@@ -8,30 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from desk.disk import write_whole
 from desk.errors import BadFile
 
 CARD = "model.json"
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Make `path` hold `content`, or leave it as it was: a reader never sees half a file, whatever dies."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def write_model(folder: Path, card: Mapping[str, Any], files: Mapping[str, bytes]) -> None:

@@ -17,8 +17,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from desk.disk import write_whole
 from desk.log import event
-from models.artefacts import write_whole
 
 # the newest may be torn by a dying disk: the one before it is kept
 KEPT = 2

@@ -34,6 +34,7 @@ from prefect.tasks import Task, exponential_backoff
 from pydantic_core import to_jsonable_python
 
 from configs.operations import OperationsSettings
+from desk.disk import write_whole
 from desk.errors import Transient
 from desk.log import event
 from tasks.places import lake_of
@@ -155,9 +156,7 @@ def _datasets(value: Any) -> list[tuple[str, int]]:
 def seal(folder: Path, build: str, datasets: list[tuple[str, int]]) -> None:
     """List every file with size and sha256, and the datasets, in DONE.json, written last and whole."""
     files = {str(path.relative_to(folder)): [path.stat().st_size, _sha256(path)] for path in _files(folder)}
-    partial = folder / f"{SEAL}.tmp"
-    partial.write_text(json.dumps({"build": build, "datasets": datasets, "files": files}, indent=1, sort_keys=True), encoding="utf-8")
-    partial.replace(folder / SEAL)
+    write_whole(folder / SEAL, json.dumps({"build": build, "datasets": datasets, "files": files}, indent=1, sort_keys=True))
 
 
 def intact_build(folder: Path, operations: OperationsSettings) -> str | None:
@@ -182,7 +181,7 @@ def _owned(folder: Path) -> Iterator[None]:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    return (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name not in (SEAL, f"{SEAL}.tmp"))
+    return (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != SEAL and not path.name.startswith(f".{SEAL}."))
 
 
 def _digest(text: str) -> str:

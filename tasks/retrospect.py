@@ -12,6 +12,7 @@ from prefect.artifacts import create_markdown_artifact
 from configs.learning import TuningSettings
 from configs.operations import OperationsSettings
 from desk.clock import WallClock
+from desk.disk import write_whole
 from desk.review.retrospective import Proposal, propose_search
 from tasks.ledger import open_ledger
 from tasks.values import Value
@@ -47,10 +48,7 @@ def apply_search(proposal: Proposal, operations: OperationsSettings) -> Path | N
     if not proposal.bounds:
         return None
     target = approved_search(operations)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_suffix(".tmp")
-    partial.write_text(yaml.safe_dump({"learning": {"tuning": {name: list(span) for name, span in proposal.bounds.items()}}}), encoding="utf-8")
-    partial.replace(target)
+    write_whole(target, yaml.safe_dump({"learning": {"tuning": {name: list(span) for name, span in proposal.bounds.items()}}}))
     return target
 
 

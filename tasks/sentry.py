@@ -13,11 +13,11 @@ from desk import log
 from desk.books.journal import Journal, Recovered
 from desk.chain import Chain
 from desk.clock import WallClock
+from desk.disk import write_whole
 from desk.errors import ContractBroken, ForeignActivity
 from desk.execution.exchange_venue import market_now
 from desk.execution.foreign import Look, Sentry, Stranger
 from desk.instruments import Instrument
-from desk.risk.switch import write_whole
 from tasks.oversight import resume, switch_of
 
 FOREIGN = "foreign activity"
@@ -117,5 +117,4 @@ def _read(path: Path) -> dict[str, str]:
 
 
 def _write(path: Path, rows: Mapping[str, str]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, json.dumps(dict(rows)))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from desk.disk import write_whole
 from desk.errors import BadFile
 
 if TYPE_CHECKING:
@@ -117,9 +118,7 @@ class Result:
         measures = {name: value if math.isfinite(value) else None for name, value in self.measures.items()}
         told = {"measures": measures, "assumptions": self.assumptions, "costs": dict(self.costs), "hashes": dict(self.hashes)}
         words = json.dumps(told, indent=1, allow_nan=False)
-        unfinished = folder / f"{_WORDS}.unfinished"
-        unfinished.write_text(words + "\n", encoding="utf-8")
-        unfinished.replace(folder / _WORDS)
+        write_whole(folder / _WORDS, words + "\n")
 
     @classmethod
     def load(cls, folder: Path) -> Result:
@@ -184,5 +183,5 @@ def _first_cost(a: Result, b: Result) -> str | None:
     for kind in sorted(a.costs.keys() & b.costs.keys()):
         one, other = a.costs[kind], b.costs[kind]
         if not math.isclose(one, other, rel_tol=_COST_TOLERANCE, abs_tol=least):
-            return f"{kind} differ: {one!r} against {other!r}"
+            return f"costs by {kind} differ: {one!r} against {other!r}"
     return None

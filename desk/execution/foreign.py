@@ -17,12 +17,12 @@ from typing import Any
 from configs.vocabulary import Side
 from desk.books.fold import ANSWERS, REJECTED, STEP
 from desk.chain import Chain
+from desk.disk import write_whole
 from desk.events import Fill
 from desk.execution.order import ID_PREFIX, slice_id
 from desk.execution.wire_orders import fill_of
 from desk.instruments import Instrument
 from desk.market.wire_errors import asking
-from desk.risk.switch import write_whole
 
 PAGE = 1000
 # More slices than any order is sent in (the settings allow 50), and a second attempt of each.
@@ -164,7 +164,6 @@ class Sentry:
             return {}, 0
 
     def _keep(self, marks: Mapping[str, int], entry: int) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(self._path, json.dumps({"trades": dict(marks), "entry": entry}))
 
 

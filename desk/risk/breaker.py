@@ -12,7 +12,7 @@ from pathlib import Path
 
 from desk import log
 from desk.clock import Clock
-from desk.risk.switch import write_whole
+from desk.disk import write_whole
 
 OPENS_AFTER = 5
 PROBE_AFTER = timedelta(seconds=60)
@@ -79,5 +79,4 @@ class Breaker:
 
     def _keep(self, record: _Record) -> None:
         self._record = record
-        self._path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(self._path, json.dumps(asdict(record)))

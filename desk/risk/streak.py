@@ -8,7 +8,8 @@ from pathlib import Path
 
 from configs.vocabulary import TradingState
 from desk import log
-from desk.risk.switch import Switch, write_whole
+from desk.disk import write_whole
+from desk.risk.switch import Switch
 
 LIMIT = 3
 
@@ -45,5 +46,4 @@ class Streak:
             return LIMIT - 1
 
     def _keep(self, errors: int) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(self._path, json.dumps({"errors": errors}))

@@ -6,12 +6,12 @@ Written whole or not at all, kept until a person resumes. A file that cannot be 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
 from configs.vocabulary import TradingState
+from desk.disk import write_whole
 from desk.errors import ContractBroken
 from desk.events import ACTIVE, Control
 from desk.risk.state import CUES, Cue, transition
@@ -60,22 +60,6 @@ class Switch:
         return max(self.read().resumed + 1, int(at.timestamp() * 1000))
 
     def _write(self, control: Control, at: datetime) -> Control:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
         row = {"state": control.state.value, "reason": control.reason, "resumed": control.resumed, "at": at.isoformat()}
         write_whole(self._path, json.dumps(row))
         return control
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Replace a file by `text`, on the disk when this returns; whoever reads it sees the old one or the new one."""
-    fresh = path.with_name(f"{path.name}.{os.getpid()}")
-    with fresh.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -116,5 +116,5 @@ def test_a_cost_that_is_counted_otherwise_is_a_difference(result: Result) -> Non
     other = replace(result, detail=Frames(result.fills, result.refusals, result.positions, {**costs, "spread": costs["spread"] * (1 + 1e-8)}))
     close = replace(result, detail=Frames(result.fills, result.refusals, result.positions, {**costs, "spread": costs["spread"] * (1 + 1e-10)}))
 
-    assert str(first_difference(result, other)).startswith("spread differ: ")
+    assert str(first_difference(result, other)).startswith("costs by spread differ: ")
     assert first_difference(result, close) is None
