@@ -84,8 +84,7 @@ def load(
     problems: list[str] = []
     for source, tree in layers:
         _lay_over(merged, tree, source, origins, problems)
-    _refuse(problems)
-    return _validated({**merged, "profile": profile}, origins)
+    return _validated({**merged, "profile": profile}, origins, problems)
 
 
 def known_keys() -> dict[str, Any]:
@@ -145,17 +144,20 @@ def _nearest(path: str, known: Sequence[str]) -> str:
     return f"; nearest known: {close[0]}" if close else ""
 
 
-def _validated(tree: dict[str, Any], origins: Mapping[str, str]) -> Settings:
+def _validated(tree: dict[str, Any], origins: Mapping[str, str], problems: Sequence[str]) -> Settings:
+    """The settings, unless something was or is wrong with them: then all of it is told at once."""
     # JSON's strict mode is the right strictness: a list may become a tuple and a word a Mode, but "5" is not 5 and true is not 1.
     try:
-        return Settings.model_validate_json(json.dumps(tree, default=_json_value), strict=True)
+        settings = Settings.model_validate_json(json.dumps(tree, default=_json_value), strict=True)
     except ValidationError as invalid:
-        _refuse([_problem(error["loc"], error["msg"], error["input"], origins) for error in invalid.errors()])
+        _refuse([*problems, *(_problem(error["loc"], error["msg"], error["input"], origins) for error in invalid.errors())])
         raise
+    _refuse(problems)
+    return settings
 
 
 def _problem(location: tuple[int | str, ...], expected: str, found: Any, origins: Mapping[str, str]) -> str:
-    path = ".".join(map(str, location))
+    path, expected = ".".join(map(str, location)), expected.removeprefix("Value error, ").removeprefix("expected ")
     source = next((source for key, source in origins.items() if path == key or path.startswith(f"{key}.")), "defaults")
     return f"{source}: {path}: expected: {expected}; found {found!r}"
 

@@ -131,7 +131,7 @@ def test_the_reader_takes_the_real_environment_of_the_process() -> None:
         ("costs: {fee_rate: 0.1}\n", "costs: unknown key; nearest known: trading.costs"),
         (
             "trading: {costs: {fee_tiers: [{volume: 2, taker: 0}, {volume: 2, taker: 0}]}}\n",
-            "trading.costs.fee_tiers: expected: Value error, each volume above the one before it, found [2.0, 2.0]",
+            "trading.costs.fee_tiers: expected: each volume above the one before it, found [2.0, 2.0]",
         ),
         ("profile: live\n", "profile: unknown key"),
         ("1: 2\n", "1: unknown key"),
@@ -162,6 +162,18 @@ def test_a_missing_or_binary_file_is_refused_by_name(tmp_path: Path) -> None:
     for file in (tmp_path / "absent.yaml", binary):
         with pytest.raises(SettingsError, match="expected a readable UTF-8 YAML file"):
             load("base", environ={}, extra_files=[file])
+
+
+def test_a_key_that_nobody_reads_hides_no_value_out_of_range(tmp_path: Path) -> None:
+    """Two kinds of fault, found in two ways: who mends one should not meet the other afterwards."""
+    file = tmp_path / "mine.yaml"
+    file.write_text("risk: {max_drawdwon: 0.1}\ntrading: {costs: {fee_rate: 5}}\n", encoding="utf-8")
+
+    with pytest.raises(SettingsError) as refused:
+        load("base", environ={}, extra_files=[file])
+
+    assert f"{file}: risk.max_drawdwon: unknown key" in str(refused.value)
+    assert f"{file}: trading.costs.fee_rate: expected: Input should be less than 0.1; found 5" in str(refused.value)
 
 
 def test_every_problem_is_listed_at_once() -> None:
